@@ -1,0 +1,139 @@
+package stage
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const suffix = ".json"
+
+// Store is a directory of records.
+type Store struct {
+	dir string
+}
+
+// Open makes the directory where it is missing. It must lie on the host, not in a container.
+func Open(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of stage records: %w", err)
+	}
+	return &Store{dir: dir}, nil
+}
+
+func (s *Store) path(volumeID string) string {
+	sum := sha256.Sum256([]byte(volumeID))
+	return filepath.Join(s.dir, hex.EncodeToString(sum[:16])+suffix)
+}
+
+// Load gives the record of a volume; found is false where there is none. A record that cannot be
+// read is an error, never "none": what it stands for is still on the node.
+func (s *Store) Load(volumeID string) (r *Record, found bool, err error) {
+	r, err = read(s.path(volumeID))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, false, nil
+	case err != nil:
+		return nil, false, fmt.Errorf("read the stage record of %s: %w", volumeID, err)
+	case r.VolumeID != volumeID:
+		return nil, false, fmt.Errorf("the stage record %s is of volume %s, not of %s", s.path(volumeID), r.VolumeID, volumeID)
+	}
+	return r, true, nil
+}
+
+func read(path string) (*Record, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &Record{}
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
+// Save writes the record so that it is on the disk when Save returns, whole or not at all.
+func (s *Store) Save(r *Record) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := s.replace(s.path(r.VolumeID), append(data, '\n')); err != nil {
+		return fmt.Errorf("write the stage record of %s: %w", r.VolumeID, err)
+	}
+	return nil
+}
+
+func (s *Store) replace(path string, data []byte) (err error) {
+	f, err := os.CreateTemp(s.dir, "new-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return s.sync()
+}
+
+// sync makes a rename or removal in the directory durable.
+func (s *Store) sync() error {
+	d, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Delete removes the record of a volume; none is fine.
+func (s *Store) Delete(volumeID string) error {
+	err := os.Remove(s.path(volumeID))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = s.sync()
+	}
+	if err != nil {
+		return fmt.Errorf("remove the stage record of %s: %w", volumeID, err)
+	}
+	return nil
+}
+
+// List gives all records. One that cannot be read fails the whole list.
+func (s *Store) List() ([]*Record, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("list stage records: %w", err)
+	}
+	var records []*Record
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), suffix) {
+			continue
+		}
+		r, err := read(filepath.Join(s.dir, e.Name()))
+		if err != nil {
+			return nil, fmt.Errorf("list stage records: %w", err)
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
