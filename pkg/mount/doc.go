@@ -1,0 +1,13 @@
+// Package mount is what the node does with a block device once pkg/nvme has verified it:
+// find or make the file system, check, mount, publish, grow, measure, unmount.
+//
+// The rules come from design.md §6. The ones that lose data when broken:
+//
+//   - mkfs runs only on proof that the device is blank (format.go). What cannot be read, what
+//     is not zero, what somebody holds, what may be another device: refused.
+//   - Decisions come from mountinfo, device numbers and bytes read, never from a tool's text.
+//   - Nothing is mounted twice: what is there already is verified, or refused.
+//   - Nothing is detached lazily, forced, or removed with its contents.
+//   - A call never outlives its context: what hangs in the kernel goes on in one goroutine for
+//     that path or device, and the next call waits for it before it does anything there.
+package mount

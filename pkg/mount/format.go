@@ -1,0 +1,159 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
+)
+
+// FormatJournal is this node's own record about one attachment (one NQN) of a volume. It is what
+// tells an interrupted mkfs from data.
+type FormatJournal interface {
+	// Formatting tells whether Begin was called for this very NQN and Done never.
+	Formatting() bool
+	// Begin SHALL be on disk when it returns: mkfs starts right after.
+	Begin(fsType string) error
+	// Done says that a complete file system is there; from now on nothing may ever wipe it.
+	Done() error
+}
+
+// FormatRequest asks for a file system on a device.
+type FormatRequest struct {
+	Device   string      // path of the device node
+	Num      host.DevNum // what the device must be
+	FSType   string      // "" is DefaultFSType
+	Size     uint64      // bytes the device must have at least
+	Blank    bool        // CreateVolume made the volume without a source
+	ReadOnly bool
+	// Live SHALL fail unless the controller is live and the device is the volume's. It is asked
+	// before and after the probe and right before mkfs.
+	Live    func(ctx context.Context) error
+	Journal FormatJournal
+}
+
+// EnsureFormatted finds the wanted file system on the device, or makes it, but only on the full
+// proof of design.md §6 rule 2. Another file system, a partition table or any data is refused with
+// FSNotBlank. A device that is mounted is refused with Busy: ask At first.
+func (m *Mounter) EnsureFormatted(ctx context.Context, r FormatRequest) (formatted bool, err error) {
+	op := "find or make a file system on " + r.Device
+	if r.FSType, err = fsTypeOf(op, r.FSType); err != nil {
+		return false, err
+	}
+	pin, err := m.decideFormat(ctx, op, r)
+	if err != nil || pin == nil {
+		return false, err
+	}
+	defer pin.Close()
+	if err := m.mkfs(ctx, r.Device, r.FSType); err != nil {
+		return false, err
+	}
+	if err := m.confirmFormat(ctx, r); err != nil {
+		return false, fault.Wrap(op, err)
+	}
+	return true, fault.Wrap("note that "+r.Device+" is formatted", r.Journal.Done())
+}
+
+// decideFormat is the step fs.probe. It gives an open device where mkfs shall run: that keeps the
+// kernel from giving the name to another disk until mkfs is done. Without one there is nothing to do.
+func (m *Mounter) decideFormat(ctx context.Context, op string, r FormatRequest) (pin host.Device, err error) {
+	ctx, span := telemetry.Start(ctx, "fs.probe", telemetry.Internal, telemetry.Device(r.Device))
+	defer func() { span.End(err) }()
+	p := &proof{m: m, r: r}
+	decision, reason := telemetry.FormatAlready, r.FSType+" is there"
+	pin, err = p.prove(ctx)
+	if pin != nil {
+		decision, reason = telemetry.FormatDone, "proven blank"
+	}
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		decision, reason, err = refused.decision, refused.err.Error(), fault.Wrap(op, refused.err)
+	}
+	if p.found != "" {
+		span.Set(telemetry.FilesystemType(p.found))
+	}
+	m.metrics.RecordFormatDecision(ctx, decision)
+	telemetry.Event(ctx, m.log, "rds_csi.format.decision", telemetry.DecisionAttr(decision), telemetry.ReasonAttr(reason), telemetry.Device(r.Device))
+	return pin, err
+}
+
+// confirmFormat looks again after mkfs ended with 0, at the device and not at what mkfs said.
+func (m *Mounter) confirmFormat(ctx context.Context, r FormatRequest) error {
+	if err := r.Live(ctx); err != nil {
+		return err
+	}
+	found, any, err := m.identify(ctx, r.Device)
+	if err != nil {
+		return toolError("look at the new file system", fault.Unavailable, err)
+	}
+	if !any || found != (signature{Type: r.FSType}) {
+		return fault.Errorf("look at the new file system", fault.MkfsFailed, "mkfs.%s ended well, but blkid finds %q", r.FSType, found)
+	}
+	return nil
+}
+
+// WipeInterrupted zeroes the places where an interrupted mkfs left its marks, for the NodeUnstage
+// of a record that says formatting. It refuses with Busy while mkfs or anything else holds the device.
+// Blocks between those places may stay: another node that finds them refuses and says what to do.
+func (m *Mounter) WipeInterrupted(ctx context.Context, device string, num host.DevNum) error {
+	op := "wipe the interrupted mkfs on " + device
+	claimed, info, err := m.claim(device, num, true)
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	defer claimed.Close()
+	return fault.Wrap(op, m.wipeSignatures(ctx, device, claimed, info.Size))
+}
+
+func (m *Mounter) wipeSignatures(ctx context.Context, path string, device host.Device, size uint64) error {
+	return m.onDevice(ctx, path, func() error {
+		if err := wipe(ctx, device, signatures(size)); err != nil {
+			return err
+		}
+		return surveyZero(ctx, device, signatures(size))
+	})
+}
+
+// onDevice runs call, which reads or writes the device, and leaves it behind when ctx ends first.
+func (m *Mounter) onDevice(ctx context.Context, path string, call func() error) error {
+	err := m.deviceCalls.do(ctx, path, call)
+	if _, notZero := errors.AsType[*errNotZero](err); err == nil || notZero || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fault.E("", fault.Unavailable, err)
+}
+
+// claim opens a device exclusively and makes sure that it is the one that is meant.
+func (m *Mounter) claim(path string, num host.DevNum, write bool) (host.Device, host.BlockInfo, error) {
+	device, err := m.devices.Open(path, true, write)
+	if errors.Is(err, unix.EBUSY) {
+		return nil, host.BlockInfo{}, fault.E("open exclusively", fault.Busy, fmt.Errorf("%w: a mount, mkfs or another program holds it", err))
+	}
+	if err != nil {
+		return nil, host.BlockInfo{}, fault.E("open exclusively", fault.Unavailable, err)
+	}
+	info, err := verify(device, num)
+	if err != nil {
+		device.Close()
+		return nil, host.BlockInfo{}, err
+	}
+	return device, info, nil
+}
+
+// errOtherDevice says that a path has come to mean another disk.
+var errOtherDevice = errors.New("another device has this name now")
+
+func verify(device host.Device, num host.DevNum) (host.BlockInfo, error) {
+	info, err := device.Info()
+	if err != nil {
+		return info, fault.E("ask for number and size", fault.Unavailable, err)
+	}
+	if info.Num != num {
+		return info, fault.E("compare device numbers", fault.Unavailable, fmt.Errorf("%w: it is %s, the volume is %s", errOtherDevice, info.Num, num))
+	}
+	return info, nil
+}

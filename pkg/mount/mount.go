@@ -1,0 +1,68 @@
+package mount
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
+)
+
+// kernel is the mount table; host.Mounts fits.
+type kernel interface {
+	Mount(source, target, fsType string, options []string) error
+	Bind(source, target string, readOnly bool) error
+	Unmount(target string) error
+	Table() ([]host.MountPoint, error)
+}
+
+// tools runs programs; host.Runner fits.
+type tools interface {
+	Run(ctx context.Context, name string, args ...string) (host.Result, error)
+}
+
+// devices opens block devices; host.Devices fits.
+type devices interface {
+	Open(path string, exclusive, write bool) (host.Device, error)
+	SetReadOnly(path string, num host.DevNum, readOnly bool) error
+}
+
+// filesystems looks at mounted file systems; host.Filesystems fits.
+type filesystems interface {
+	Statfs(path string) (host.FSStats, error)
+	Size(path, fsType string) (uint64, error)
+}
+
+// Config is what a Mounter works with. All fields are needed.
+type Config struct {
+	Kernel      kernel
+	Tools       tools
+	Devices     devices
+	Filesystems filesystems
+	Metrics     *telemetry.Metrics
+	Log         *zap.Logger
+}
+
+// Mounter makes, mounts and looks at the file systems of volumes. It keeps no state but which
+// calls still hang in the kernel; the mount table and the devices are the truth.
+type Mounter struct {
+	kernel      kernel
+	tools       tools
+	devices     devices
+	filesystems filesystems
+	metrics     *telemetry.Metrics
+	log         *zap.Logger
+
+	tableCalls  flights // mount and umount, by mount point
+	deviceCalls flights // reading and wiping, by device
+	statCalls   flights // statfs, by path
+}
+
+// New makes a Mounter.
+func New(c Config) *Mounter {
+	return &Mounter{
+		kernel: c.Kernel, tools: c.Tools, devices: c.Devices, filesystems: c.Filesystems,
+		metrics: c.Metrics, log: c.Log,
+	}
+}

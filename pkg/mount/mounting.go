@@ -1,0 +1,181 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
+)
+
+// MountRequest asks for the file system of a device to be mounted.
+type MountRequest struct {
+	Device   string      // path of the device node
+	Num      host.DevNum // what the device must be
+	Target   string
+	FSType   string // "" is DefaultFSType
+	Options  []string
+	ReadOnly bool
+}
+
+// Mount mounts the device at Target. What is mounted there already is verified: the same device,
+// file system and mode is a noop, anything else is refused. It never stacks a mount on another.
+func (m *Mounter) Mount(ctx context.Context, r MountRequest) (noop bool, err error) {
+	op := "mount " + r.Device + " at " + r.Target
+	if r.FSType, err = fsTypeOf(op, r.FSType); err != nil {
+		return false, err
+	}
+	if r.Options, r.ReadOnly, err = splitOptions(op, r.Options, r.ReadOnly); err != nil {
+		return false, err
+	}
+	ctx, span := telemetry.Start(ctx, "mount", telemetry.Internal, telemetry.FilesystemType(r.FSType),
+		telemetry.FilesystemMode(mode(r.ReadOnly)), telemetry.Mountpoint(r.Target))
+	start := time.Now()
+	noop, err = m.onTable(ctx, r.Target, func() (bool, error) { return m.mountOnce(r) })
+	err = fault.Wrap(op, err)
+	span.End(err)
+	if !noop || err != nil {
+		m.metrics.RecordMountOp(ctx, telemetry.MountOpMount, err, time.Since(start))
+	}
+	return noop, err
+}
+
+// onTable runs call, which mounts, after whatever still goes on at target. A mount that succeeds
+// after ctx ended is found by the next call, or taken down by Unmount.
+func (m *Mounter) onTable(ctx context.Context, target string, call func() (noop bool, err error)) (bool, error) {
+	noop := false
+	err := m.tableCalls.do(ctx, target, func() (err error) {
+		noop, err = call()
+		return err
+	})
+	if errors.Is(err, errHangs) { // call may still be writing to noop
+		return false, fault.E("", fault.Unavailable, err)
+	}
+	return noop && err == nil, err
+}
+
+func mode(readOnly bool) string {
+	if readOnly {
+		return "ro"
+	}
+	return "rw"
+}
+
+func (m *Mounter) mountOnce(r MountRequest) (noop bool, err error) {
+	there, found, err := m.At(r.Target)
+	if err != nil {
+		return false, err
+	}
+	if found {
+		return true, sameMount(there, r)
+	}
+	device, err := m.devices.Open(r.Device, false, false) // keeps the name until it is mounted
+	if err != nil {
+		return false, fault.E("open", fault.Unavailable, err)
+	}
+	defer device.Close()
+	info, err := verify(device, r.Num)
+	if err != nil {
+		return false, err
+	}
+	if info.ReadOnly && !r.ReadOnly {
+		return false, fault.Errorf("", fault.Precondition, "the device is read-only; ask for the volume read-only")
+	}
+	if _, err := ensureDir(r.Target); err != nil {
+		return false, fault.E("make the mount point", fault.Precondition, err)
+	}
+	if err := m.kernel.Mount(r.Device, r.Target, r.FSType, mountOptions(r, info.ReadOnly)); err != nil {
+		return false, mountError(r, err)
+	}
+	return false, m.confirmMount(r)
+}
+
+// sameMount says why a mount is not the one that is asked for.
+func sameMount(there host.MountPoint, r MountRequest) error {
+	switch {
+	case there.Dev != r.Num || there.Root != "/":
+		return fault.Errorf("", fault.Precondition, "another file system is mounted there: %s of device %s (%s), not device %s; "+
+			"unstage it first", there.Root, there.Dev, there.Source, r.Num)
+	case there.FSType != r.FSType:
+		return fault.Errorf("", fault.Precondition, "the device is mounted there as %s, not as %s", there.FSType, r.FSType)
+	case there.ReadOnly() != r.ReadOnly:
+		return fault.Errorf("", fault.Precondition, "the device is mounted there %s, not %s; if it turned read-only by itself its file "+
+			"system met an error: unstage it and look into the kernel's log", mode(there.ReadOnly()), mode(r.ReadOnly))
+	default:
+		return nil
+	}
+}
+
+// mountOptions adds what this driver always needs. Clones of an xfs share its UUID, which the
+// kernel otherwise refuses twice on one node; and an ext4 goes on writing after it has met an
+// error unless it is told not to (mke2fs makes it so).
+func mountOptions(r MountRequest, deviceReadOnly bool) []string {
+	options := slices.Clone(r.Options)
+	switch r.FSType {
+	case xfs:
+		options = append(options, "nouuid")
+	case ext4:
+		options = append(options, "errors=remount-ro")
+	}
+	if !r.ReadOnly {
+		return options
+	}
+	options = append(options, "ro")
+	switch {
+	case deviceReadOnly && r.FSType == xfs: // a log that cannot be replayed must not be asked for
+		options = append(options, "norecovery")
+	case deviceReadOnly && r.FSType == ext4:
+		options = append(options, "noload")
+	}
+	return options
+}
+
+// confirmMount looks into the mount table: mount(2) took a name, this compares the number.
+func (m *Mounter) confirmMount(r MountRequest) error {
+	there, found, err := m.At(r.Target)
+	if err == nil && !found {
+		err = fault.Errorf("", fault.MountFailed, "the kernel took the mount, but it is not in the mount table")
+	}
+	if err == nil {
+		err = sameMount(there, r)
+	}
+	if err != nil {
+		return errors.Join(err, m.kernel.Unmount(r.Target))
+	}
+	return nil
+}
+
+// mountError says what the errno of mount(2) means and what can be done.
+func mountError(r MountRequest, err error) error {
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		return fault.E("", fault.MountBusy, fmt.Errorf("%w: another program holds the device, or it is mounted there already", err))
+	case errors.Is(err, unix.ENODEV):
+		return fault.E("", fault.Precondition, fmt.Errorf("%w: the kernel has no %s (modprobe %s)", err, r.FSType, r.FSType))
+	case errors.Is(err, unix.EUCLEAN):
+		return fault.E("", fault.FSCorrupt, fmt.Errorf("%w: the file system is damaged; repair it by hand (%s)", err, repairHint(r)))
+	case errors.Is(err, unix.EIO), errors.Is(err, unix.ENXIO):
+		return fault.E("", fault.Unavailable, fmt.Errorf("%w: the device does not answer", err))
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EROFS):
+		return fault.E("", fault.Precondition, fmt.Errorf("%w: the device is read-only; ask for the volume read-only", err))
+	default:
+		return fault.E("", fault.MountFailed, fmt.Errorf("%w: file system %s, options %q; the kernel's log says more", err, r.FSType, r.Options))
+	}
+}
+
+func repairHint(r MountRequest) string {
+	switch r.FSType {
+	case xfs:
+		return "xfs_repair " + r.Device
+	case btrfs:
+		return "btrfs check " + r.Device
+	default:
+		return "e2fsck -f " + r.Device
+	}
+}

@@ -1,0 +1,180 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
+)
+
+// refusal is why mkfs does not run.
+type refusal struct {
+	decision telemetry.FormatDecision
+	err      error
+}
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+// proof collects what has to hold before mkfs may run. Each step refuses on anything but a
+// positive answer, so that what is forgotten or unknown ends in a refusal.
+type proof struct {
+	m     *Mounter
+	r     FormatRequest
+	found string // file system, for the span
+}
+
+// prove gives an open device when mkfs shall run now, nil when the wanted file system is there,
+// and a refusal for everything else.
+func (p *proof) prove(ctx context.Context) (host.Device, error) {
+	if err := p.live(ctx); err != nil {
+		return nil, err
+	}
+	interrupted := p.r.Journal.Formatting()
+	claimed, info, err := p.claim(interrupted)
+	if err != nil {
+		return nil, err
+	}
+	defer claimed.Close() // right before mkfs: it takes a claim of its own
+	if interrupted {
+		err = p.undoInterrupted(ctx, claimed, info)
+	} else {
+		var done bool
+		if done, err = p.lookForFilesystem(ctx); done {
+			return nil, p.live(ctx)
+		}
+		if err == nil {
+			err = p.blank(ctx, claimed, info)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p.commit(ctx)
+}
+
+// live asks for the identity, which only the connector knows.
+func (p *proof) live(ctx context.Context) error {
+	if err := p.r.Live(ctx); err != nil {
+		return &refusal{telemetry.FormatRefusedIdentity, err}
+	}
+	return nil
+}
+
+func (p *proof) claim(write bool) (host.Device, host.BlockInfo, error) {
+	claimed, info, err := p.m.claim(p.r.Device, p.r.Num, write)
+	switch {
+	case err == nil:
+	case fault.KindOf(err) == fault.Busy:
+		return nil, info, &refusal{telemetry.FormatRefusedInUse, err}
+	case errors.Is(err, errOtherDevice):
+		return nil, info, &refusal{telemetry.FormatRefusedIdentity, err}
+	default:
+		return nil, info, &refusal{telemetry.FormatRefusedUnreadable, err}
+	}
+	if info.Size == 0 || info.Size < p.r.Size {
+		claimed.Close()
+		return nil, info, &refusal{telemetry.FormatRefusedIdentity, fault.Errorf("compare sizes", fault.Unavailable,
+			"the device has %d bytes, the volume has at least %d", info.Size, p.r.Size)}
+	}
+	return claimed, info, nil
+}
+
+// lookForFilesystem is done when the wanted file system is there, and nil when blkid saw nothing.
+func (p *proof) lookForFilesystem(ctx context.Context) (done bool, err error) {
+	found, any, err := p.m.identify(ctx, p.r.Device)
+	if err != nil {
+		return false, &refusal{telemetry.FormatRefusedUnreadable, toolError("look for a file system", fault.Unavailable, err)}
+	}
+	if !any {
+		return false, nil
+	}
+	p.found = found.Type
+	if found == (signature{Type: p.r.FSType}) {
+		return true, nil
+	}
+	return false, notBlank("found %s, wanted %s; nothing was changed. Ask for the file system that is there, or, "+
+		"if its data can go, delete the volume and make a new one", found, p.r.FSType)
+}
+
+func notBlank(format string, args ...any) error {
+	return &refusal{telemetry.FormatRefusedNotBlank, fault.Errorf("look for a file system", fault.FSNotBlank, format, args...)}
+}
+
+// blank proves that nothing was ever written to the device.
+func (p *proof) blank(ctx context.Context, device host.Device, info host.BlockInfo) error {
+	regions := append(signatures(info.Size), samples(info.Size)...)
+	err := p.m.onDevice(ctx, p.r.Device, func() error { return surveyZero(ctx, device, regions) })
+	if err == nil {
+		return p.allowed(info)
+	}
+	if _, ok := errors.AsType[*errNotZero](err); ok {
+		return notBlank("no file system was found, but %w. It is not formatted. If this is what an interrupted mkfs on another node "+
+			"left behind, or data that can go: delete the volume and make a new one, or zero it by hand (blkdiscard -z %s) on this node", err, p.r.Device)
+	}
+	return &refusal{telemetry.FormatRefusedUnreadable, err}
+}
+
+// allowed says whether anybody declared that the device may be written to.
+func (p *proof) allowed(info host.BlockInfo) error {
+	switch {
+	case !p.r.Blank:
+		return notBlank("no file system was found, and the volume was not created blank by this driver (it has a source, or its "+
+			"PersistentVolume was written by hand), so none is made. If it shall have one: mkfs.%s by hand, once", p.r.FSType)
+	case p.r.ReadOnly:
+		return notBlank("no file system was found, and the volume is asked read-only, so none is made. Use it writable once")
+	case info.ReadOnly:
+		return notBlank("no file system was found, and the device is read-only, so none can be made")
+	default:
+		return nil
+	}
+}
+
+// undoInterrupted clears what an mkfs left that this node began, for this very NQN, and never
+// finished. The volume was never mounted in between, so there is nothing to lose.
+func (p *proof) undoInterrupted(ctx context.Context, device host.Device, info host.BlockInfo) error {
+	if err := p.allowed(info); err != nil {
+		return err
+	}
+	if err := p.live(ctx); err != nil {
+		return err
+	}
+	if err := p.m.wipeSignatures(ctx, p.r.Device, device, info.Size); err != nil {
+		return &refusal{telemetry.FormatRefusedUnreadable, fmt.Errorf("wipe the interrupted mkfs: %w", err)}
+	}
+	found, any, err := p.m.identify(ctx, p.r.Device)
+	if err != nil {
+		return &refusal{telemetry.FormatRefusedUnreadable, toolError("look at the wiped device", fault.Unavailable, err)}
+	}
+	if any {
+		return notBlank("an interrupted mkfs was wiped, and still %s is found", found)
+	}
+	return nil
+}
+
+// commit writes the record and makes sure of the identity on both sides of it.
+func (p *proof) commit(ctx context.Context) (pin host.Device, err error) {
+	pin, err = p.m.devices.Open(p.r.Device, false, false)
+	if err != nil {
+		return nil, &refusal{telemetry.FormatRefusedUnreadable, fault.E("open", fault.Unavailable, err)}
+	}
+	defer func() {
+		if err != nil {
+			pin.Close()
+			pin = nil
+		}
+	}()
+	if _, err := verify(pin, p.r.Num); err != nil {
+		return pin, &refusal{telemetry.FormatRefusedIdentity, err}
+	}
+	if err := p.live(ctx); err != nil {
+		return pin, err
+	}
+	if err := p.r.Journal.Begin(p.r.FSType); err != nil {
+		return pin, &refusal{telemetry.FormatRefusedIdentity, fault.E("note that mkfs begins", fault.Unavailable, err)}
+	}
+	return pin, p.live(ctx)
+}

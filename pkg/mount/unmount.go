@@ -1,0 +1,74 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
+)
+
+// Unmount takes down every mount at target and then removes the empty directory or file. Not
+// mounted or missing is a noop. It never removes contents, never forces and never detaches: what
+// is busy is reported (MountBusy), and what hangs past ctx too (Unavailable), because only a file
+// system that is really unmounted has written all its data.
+func (m *Mounter) Unmount(ctx context.Context, target string) (noop bool, err error) {
+	op := "unmount " + target
+	start, unmounted, removed := time.Now(), 0, false
+	err = m.tableCalls.do(ctx, target, func() (err error) {
+		if unmounted, err = m.unmountLayers(ctx, target); err != nil {
+			return err
+		}
+		removed, err = m.removeTarget(target)
+		return err
+	})
+	if errors.Is(err, errHangs) {
+		err = fault.E(op, fault.Unavailable, fmt.Errorf("umount still hangs: %w; it goes on and is not forced, since that would lose "+
+			"what is not written yet; see whether the array can be reached", err))
+		m.metrics.RecordMountOp(ctx, telemetry.MountOpUnmount, err, time.Since(start))
+		return false, err
+	}
+	if unmounted > 0 || err != nil {
+		m.metrics.RecordMountOp(ctx, telemetry.MountOpUnmount, err, time.Since(start))
+	}
+	return err == nil && unmounted == 0 && !removed, fault.Wrap(op, err)
+}
+
+func (m *Mounter) unmountLayers(ctx context.Context, target string) (unmounted int, err error) {
+	for {
+		layers, err := m.layers(target)
+		if err != nil || len(layers) == 0 {
+			return unmounted, err
+		}
+		if err := ctx.Err(); err != nil { // the caller has gone: do no more
+			return unmounted, err
+		}
+		path := layers[len(layers)-1].Path // without symbolic links, as umount2 is told not to follow one
+		err = m.kernel.Unmount(path)
+		switch {
+		case err == nil:
+			unmounted++
+		case errors.Is(err, unix.EINVAL): // somebody else was faster, if the table says so too
+			if again, tableErr := m.layers(target); tableErr != nil || len(again) >= len(layers) {
+				return unmounted, fault.E("", fault.Unavailable, errors.Join(err, tableErr))
+			}
+		case errors.Is(err, unix.EBUSY):
+			return unmounted, fault.E("", fault.MountBusy, fmt.Errorf("%w: a program has files open there, or something is mounted below", err))
+		default:
+			return unmounted, fault.E("", fault.Unavailable, err)
+		}
+	}
+}
+
+// removeTarget comes after the mount table said that nothing is mounted there.
+func (m *Mounter) removeTarget(target string) (bool, error) {
+	removed, err := removeTarget(target)
+	if err != nil {
+		return false, fault.E("", fault.Precondition, err)
+	}
+	return removed, nil
+}
