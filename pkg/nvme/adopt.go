@@ -1,0 +1,69 @@
+package nvme
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+)
+
+// adopt takes over a controller that is there, whoever made it: it waits until it is live and
+// gives it our time-outs. It is never taken down by this call.
+func (h *Host) adopt(ctx context.Context, t Target, p Portal, name string, wake <-chan struct{}) (session, error) {
+	bounded, cancel := context.WithTimeout(ctx, h.connect)
+	defer cancel()
+	_, err := poll(bounded, wake, func() error {
+		c, err := h.identified(t, p, name)
+		if err == nil && c.state != stateLive {
+			return fmt.Errorf("controller %s is %s: the target is away", name, c.state)
+		}
+		return err
+	})
+	if err != nil {
+		return session{}, expired(ctx, bounded, "adopt "+name, fault.NVMeConnectTimeout, err)
+	}
+	if err := h.tune(ctx, name, t.Options); err != nil {
+		return session{}, fault.E("set the time-outs of "+name, fault.Unavailable, err)
+	}
+	return session{controller: name}, nil
+}
+
+// tune writes the time-outs that differ: the host's own autoconnect makes controllers with the
+// kernel's defaults, which drop a volume after ten minutes (longhorn#13651). reconnect_delay
+// goes first, as the kernel keeps ctrl_loss_tmo as a number of reconnects. Kernels that lack
+// an attribute have nothing to set.
+func (h *Host) tune(ctx context.Context, name string, o Options) error {
+	dir := filepath.Join(h.tree.sys, "class/nvme", name)
+	for _, a := range []struct {
+		name  string
+		value int
+	}{
+		{"reconnect_delay", o.ReconnectDelay}, {"ctrl_loss_tmo", o.CtrlLossTmo}, {"fast_io_fail_tmo", o.FastIOFailTmo},
+	} {
+		path := filepath.Join(dir, a.name)
+		now, err := h.tree.attrs.Read(path)
+		if vanished(err) || a.value == 0 {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if now == timeoutText(a.value) {
+			continue
+		}
+		if err := h.calls.write(ctx, path, strconv.Itoa(a.value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// timeoutText is how sysfs shows a time-out (vm.md "What the kernel did" 7).
+func timeoutText(seconds int) string {
+	if seconds < 0 {
+		return "off"
+	}
+	return strconv.Itoa(seconds)
+}

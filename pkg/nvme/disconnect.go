@@ -1,0 +1,131 @@
+package nvme
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
+)
+
+// Disconnect is nil only when sysfs shows no controller with that NQN and host NQN any more. It
+// is fault.Busy, and nothing was done, while something uses a device of theirs or that cannot
+// be told. The end of ctx leaves a removal running, which the next call waits for.
+func (h *Host) Disconnect(ctx context.Context, nqn, hostNQN string, reason telemetry.DisconnectReason) error {
+	op := "disconnect " + nqn
+	if err := h.settled(ctx, nqn, hostNQN); err != nil {
+		return fault.E(op, fault.Unavailable, err)
+	}
+	ours, err := h.tree.of(nqn, hostNQN)
+	if err != nil {
+		return fault.E(op, fault.Unavailable, err)
+	}
+	if len(ours) == 0 {
+		return nil
+	}
+	return fault.Wrap(op, h.remove(ctx, ours, reason, func() ([]controller, error) { return h.tree.of(nqn, hostNQN) }))
+}
+
+// settled waits for writes to /dev/nvme-fabrics that may yet make a controller for the NQN.
+func (h *Host) settled(ctx context.Context, nqn, hostNQN string) error {
+	for _, a := range h.attempts.of(nqn, hostNQN) {
+		select {
+		case <-a.over:
+		case <-ctx.Done():
+			return fmt.Errorf("a connect to %s is still running in the kernel: %w", a.key.portal, context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+// dismiss removes just the controller that a made.
+func (h *Host) dismiss(ctx context.Context, a *attempt) error {
+	mine := func() ([]controller, error) {
+		ours, err := h.tree.of(a.key.nqn, a.key.hostNQN)
+		return slices.DeleteFunc(ours, func(c controller) bool { return c.name != a.controller }), err
+	}
+	found, err := mine()
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	return h.remove(ctx, found, telemetry.DisconnectRollback, mine)
+}
+
+// remove deletes the controllers once nothing uses their devices, and waits until left finds
+// none.
+func (h *Host) remove(ctx context.Context, cs []controller, reason telemetry.DisconnectReason, left func() ([]controller, error)) (err error) {
+	ctx, span := telemetry.Start(ctx, "nvme.disconnect", telemetry.Client, telemetry.NQN(cs[0].nqn), telemetry.Controller(cs[0].name))
+	defer func() {
+		span.End(err)
+		h.metrics.RecordNVMeDisconnect(ctx, reason, err)
+	}()
+	for _, c := range cs {
+		if err := h.unused(ctx, c); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil { // a call that is over deletes nothing any more
+		return fault.Wrap("check that nothing uses the device", err)
+	}
+	wake, stop := h.watch()
+	defer stop()
+	looks, err := poll(ctx, wake, func() error { return h.deleteAll(ctx, cs, left) })
+	span.Set(telemetry.PollCount(looks))
+	return fault.E("remove the controller", fault.Unavailable, err)
+}
+
+// unused is nil when nothing uses the controller's devices, or when a removal is running, which
+// was found to be allowed.
+func (h *Host) unused(ctx context.Context, c controller) error {
+	if h.calls.writing(deletePath(c)) {
+		return nil
+	}
+	disks, err := h.tree.disks(c)
+	if vanished(err) {
+		return nil
+	}
+	if err != nil {
+		return fault.E("look for the devices of "+c.name, fault.Busy, err)
+	}
+	for _, d := range disks {
+		if err := h.usage.free(ctx, filepath.Join(h.tree.dev, d.name), d.dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func deletePath(c controller) string { return filepath.Join(c.dir, "delete_controller") }
+
+// deleteAll asks for the removal of those of cs that are left and not yet going. What was not
+// among the checked ones is never deleted.
+func (h *Host) deleteAll(ctx context.Context, cs []controller, left func() ([]controller, error)) error {
+	remaining, err := left()
+	if err != nil {
+		return err
+	}
+	for _, c := range remaining {
+		checked := slices.ContainsFunc(cs, func(k controller) bool { return k.name == c.name })
+		if !checked || strings.HasPrefix(c.state, stateDeleting) {
+			continue
+		}
+		// EBUSY: the kernel deletes no controller that was never live; it may be soon.
+		err := h.calls.write(ctx, deletePath(c), "1")
+		if err != nil && !vanished(err) && !errors.Is(err, unix.EBUSY) && ctx.Err() == nil {
+			return errStop{err}
+		}
+	}
+	if remaining, err = left(); err != nil {
+		return err
+	}
+	if len(remaining) > 0 {
+		return fmt.Errorf("controller %s is %s", remaining[0].name, remaining[0].state)
+	}
+	return nil
+}

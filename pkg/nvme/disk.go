@@ -1,0 +1,188 @@
+package nvme
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// sectorBytes is the unit of the size attribute, whatever the device's own block size is.
+const sectorBytes = 512
+
+// disk is a block device that /dev has a node for.
+type disk struct {
+	name, dir string
+	shared    bool // a multipath head, which belongs to the subsystem and not to one controller
+}
+
+// disks lists the block devices behind a controller. With native multipath the controller
+// holds only hidden path nodes; their head, the usable device, hangs off the subsystem
+// (facts/nvme.md §1.4, vm.md "What the kernel did" 3).
+func (t tree) disks(c controller) ([]disk, error) {
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return nil, err
+	}
+	var disks []disk
+	for _, e := range entries {
+		dir := filepath.Join(c.dir, e.Name())
+		switch {
+		case diskName.MatchString(e.Name()) && !t.hidden(dir):
+			disks = append(disks, disk{name: e.Name(), dir: dir})
+		case pathName.MatchString(e.Name()):
+			heads, err := t.heads(c, dir)
+			if err != nil {
+				return nil, err
+			}
+			disks = append(disks, heads...)
+		}
+	}
+	return disks, nil
+}
+
+// hidden devices have no node in /dev. Kernels without the attribute have no hidden devices.
+func (t tree) hidden(dir string) bool {
+	text, err := t.attrs.Read(filepath.Join(dir, "hidden"))
+	return err == nil && text == "1"
+}
+
+// heads finds the usable devices of a hidden path: those of the controller's subsystem with
+// the same namespace. Names would say it too, but names have been known to disagree.
+func (t tree) heads(c controller, path string) ([]disk, error) {
+	want, err := t.namespace(path)
+	if vanished(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	dir, err := t.subsystem(c)
+	if err != nil || dir == "" {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var heads []disk
+	for _, e := range entries {
+		head := filepath.Join(dir, e.Name())
+		if !diskName.MatchString(e.Name()) || t.hidden(head) {
+			continue
+		}
+		if got, err := t.namespace(head); err == nil && got == want {
+			heads = append(heads, disk{name: e.Name(), dir: head, shared: true})
+		}
+	}
+	return heads, nil
+}
+
+// namespace is what a path and its head have in common.
+type namespace struct{ nsid, wwid string }
+
+func (t tree) namespace(dir string) (namespace, error) {
+	nsid, err := t.attrs.Read(filepath.Join(dir, "nsid"))
+	if err != nil {
+		return namespace{}, err
+	}
+	wwid, err := t.attrs.Read(filepath.Join(dir, "wwid"))
+	return namespace{nsid: nsid, wwid: wwid}, err
+}
+
+// subsystem finds the directory of the controller's subsystem, "" while there is none. Its
+// number need not be the controller's, and a link to a controller that is gone may dangle
+// (vm.md "What the kernel did" 6).
+func (t tree) subsystem(c controller) (string, error) {
+	entries, err := t.class("nvme-subsystem")
+	if err != nil {
+		return "", err
+	}
+	self, err := filepath.EvalSymlinks(c.dir)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		dir := filepath.Join(t.sys, "class/nvme-subsystem", e.Name())
+		nqn, err := t.attrs.Read(filepath.Join(dir, "subsysnqn"))
+		if err != nil || nqn != c.nqn {
+			continue
+		}
+		if member, err := filepath.EvalSymlinks(filepath.Join(dir, c.name)); err == nil && member == self {
+			return dir, nil
+		}
+	}
+	return "", nil
+}
+
+// verify proves that the node in /dev is the disk sysfs shows: same number, same size, by an
+// open descriptor (facts/nvme.md §4 rule 1).
+func (t tree) verify(ctx context.Context, d disk) (Device, error) {
+	num, err := number(t.attrs, d.dir)
+	if err != nil {
+		return Device{}, err
+	}
+	size, err := t.size(d.dir)
+	if err != nil {
+		return Device{}, err
+	}
+	path := filepath.Join(t.dev, d.name)
+	opened, err := t.calls.identify(ctx, path)
+	switch {
+	case err != nil:
+		return Device{}, err
+	case opened.num != num:
+		return Device{}, fmt.Errorf("%s is device %s, but sysfs says that %s is %s", path, opened.num, d.name, num)
+	case opened.size != size:
+		return Device{}, fmt.Errorf("%s has %d bytes, but sysfs says %d", path, opened.size, size)
+	case size == 0:
+		return Device{}, fmt.Errorf("%s has no size yet", path)
+	}
+	wwid, err := t.attrs.Read(filepath.Join(d.dir, "wwid"))
+	if err != nil && !vanished(err) {
+		return Device{}, err
+	}
+	return Device{Path: path, Num: num, Size: size, Wwid: wwid}, nil
+}
+
+func (t tree) size(dir string) (uint64, error) {
+	text, err := t.attrs.Read(filepath.Join(dir, "size"))
+	if err != nil {
+		return 0, err
+	}
+	sectors, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("size of %s: %w", dir, err)
+	}
+	return sectors * sectorBytes, nil
+}
+
+var errNoDisk = errors.New("the controller has no block device yet")
+
+// device is the one verified block device behind a live controller. More than one namespace is
+// no volume of ours, and which of them was meant cannot be told.
+func (t tree) device(ctx context.Context, c controller) (Device, bool, error) {
+	if c.state != stateLive {
+		return Device{}, false, fmt.Errorf("controller %s is %s", c.name, c.state)
+	}
+	disks, err := t.disks(c)
+	if err != nil {
+		return Device{}, false, err
+	}
+	switch len(disks) {
+	case 0:
+		return Device{}, false, errNoDisk
+	case 1:
+	default:
+		return Device{}, false, fmt.Errorf("controller %s has %d block devices (%s, %s …), where one volume has one namespace",
+			c.name, len(disks), disks[0].name, disks[1].name)
+	}
+	d, err := t.verify(ctx, disks[0])
+	if err != nil {
+		return Device{}, false, err
+	}
+	d.Controller = c.name
+	return d, disks[0].shared, nil
+}

@@ -1,0 +1,120 @@
+package nvmetest
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+)
+
+// writable are the attributes of a controller that can be written; the rest is EACCES, for root too.
+var writable = []string{"delete_controller", "rescan_controller", "reset_controller", "ctrl_loss_tmo", "reconnect_delay", "fast_io_fail_tmo"}
+
+// Read reads an attribute of the tree.
+func (k *Kernel) Read(path string) (string, error) { return host.Attributes{}.Read(path) }
+
+// Write is a write to a controller's attribute.
+func (k *Kernel) Write(path, value string) error {
+	attr := filepath.Base(path)
+	fail := func(err error) error { return &os.PathError{Op: "write", Path: path, Err: err} }
+	if attr == "delete_controller" {
+		k.deleteGate.pass()
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.writes = append(k.writes, filepath.Base(filepath.Dir(path))+"/"+attr+"="+value)
+	c := k.controllers[filepath.Base(filepath.Dir(path))]
+	if _, err := os.Stat(path); err != nil || c == nil || filepath.Dir(path) != k.path("sys/class/nvme/"+c.name) {
+		return fail(unix.ENOENT)
+	}
+	if !slices.Contains(writable, attr) {
+		return fail(unix.EACCES)
+	}
+	if err := k.store(c, attr, value); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+func (k *Kernel) store(c *controller, attr, value string) error {
+	switch attr {
+	case "delete_controller":
+		if c.state == "new" {
+			return unix.EBUSY // never live yet (facts/nvme.md §1.4)
+		}
+		k.removeController(c)
+		return nil
+	case "rescan_controller":
+		k.scan(c)
+		return nil
+	case "reset_controller":
+		return nil
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(value))
+	if err != nil {
+		return unix.EINVAL
+	}
+	k.replace(c.dir+"/"+attr, timeout(strconv.Itoa(n)))
+	return nil
+}
+
+// Writes lists what was written to sysfs so far, as controller/attribute=value.
+func (k *Kernel) Writes() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.writes)
+}
+
+// SetState puts a controller into a state: connecting while its target is away.
+func (k *Kernel) SetState(name, state string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := k.controllers[name]
+	c.state = state
+	k.replace(c.dir+"/state", state)
+	k.ring()
+}
+
+// Drop removes a controller as the kernel does by itself: ctrl_loss_tmo has passed, or the
+// target answered with DNR (facts/nvme.md §0.1).
+func (k *Kernel) Drop(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.removeController(k.controllers[name])
+}
+
+// Controllers lists the names of all NVMe/TCP controllers.
+func (k *Kernel) Controllers() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var names []string
+	for name, c := range k.controllers {
+		if c.transport == "tcp" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// AddPCIe puts a local NVMe disk into the machine, which has no NQN of a host.
+func (k *Kernel) AddPCIe() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	id := lowest(0, func(n int) bool { return k.ids[n] > 0 })
+	k.ids[id]++
+	name := "nvme" + strconv.Itoa(id)
+	dir := "sys/devices/pci0000:00/nvme/" + name
+	k.mkdir(dir, "sys/class/nvme")
+	k.put(dir+"/transport", "pcie")
+	k.put(dir+"/subsysnqn", "nqn.1988-11.com.dell:local")
+	k.put(dir+"/state", "live")
+	k.link("sys/class/nvme/"+name, dir)
+	k.controllers[name] = &controller{id: id, name: name, dir: dir, transport: "pcie", state: "live"}
+	return name
+}

@@ -1,0 +1,84 @@
+package nvmetest_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme/nvmetest"
+)
+
+// What Linux answered to these writes: facts/vm.md "What the kernel did" 2, facts/nvme.md §1.2.
+func TestCreateRefusesWhatTheKernelRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(string) string
+		want   error
+	}{
+		{"a second of the same", func(s string) string { return s }, unix.EALREADY},
+		{"duplicate_connect", func(s string) string { return s + ",duplicate_connect" }, nil},
+		{"an unknown option", func(s string) string { return s + ",colour=blue" }, unix.EINVAL},
+		{"an option twice", func(s string) string { return s + ",transport=tcp" }, unix.EINVAL},
+		{"an option without its value", func(s string) string { return s + ",ctrl_loss_tmo=" }, unix.EINVAL},
+		{"a time-out that is no number", func(s string) string { return s + ",ctrl_loss_tmo=off" }, unix.EINVAL},
+		{"no port: the discovery port", func(s string) string { return cut(s, "trsvcid=") }, unix.ECONNREFUSED},
+		{"no NQN", func(s string) string { return cut(s, "nqn=") }, unix.EINVAL},
+		{"an unknown NQN", func(s string) string { return strings.Replace(s, ",nqn=nqn.test:v", ",nqn=nqn.test:v1", 1) }, unix.EIO},
+		{"a host that is not allowed", func(s string) string { return strings.Replace(s, "hostnqn="+nvmetest.HostNQN, "hostnqn=nqn.test:h", 1) }, unix.EIO},
+		{"another host ID", func(s string) string { return strings.Replace(s, "hostid=1", "hostid=2", 1) }, unix.EINVAL},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := nvmetest.NewKernel(t, nvmetest.Options{Multipath: true, StrictHostID: true})
+			k.Export(nvmetest.Subsystem{NQN: "nqn.test:v", Hosts: []string{nvmetest.HostNQN}, Size: 1 << 20})
+			p := k.AddPortal()
+			base := fmt.Sprintf("transport=tcp,traddr=%s,trsvcid=%d,nqn=nqn.test:v,hostnqn=%s,hostid=%s", p.Address, p.Port, nvmetest.HostNQN, nvmetest.HostID)
+			if answer, err := k.Create(base); err != nil || answer != "instance=0,cntlid=1" {
+				t.Fatalf("the first: %q, %v", answer, err)
+			}
+			if _, err := k.Create(tt.change(base)); !errors.Is(err, tt.want) {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+// cut takes one option out of the string.
+func cut(options, key string) string {
+	kept := []string{}
+	for o := range strings.SplitSeq(options, ",") {
+		if !strings.HasPrefix(o, key) {
+			kept = append(kept, o)
+		}
+	}
+	return strings.Join(kept, ",")
+}
+
+func TestWriteRefusesWhatTheKernelRefuses(t *testing.T) {
+	k := nvmetest.NewKernel(t, nvmetest.Options{})
+	k.Export(nvmetest.Subsystem{NQN: "nqn.test:v", Size: 1 << 20})
+	p := k.AddPortal()
+	if _, err := k.Create(fmt.Sprintf("transport=tcp,traddr=%s,trsvcid=%d,nqn=nqn.test:v,hostnqn=%s,hostid=%s", p.Address, p.Port, nvmetest.HostNQN, nvmetest.HostID)); err != nil {
+		t.Fatal(err)
+	}
+	dir := k.Config().Sys + "/class/nvme/nvme0/"
+	k.SetState("nvme0", "new")
+	for path, want := range map[string]error{
+		dir + "state": unix.EACCES, dir + "kato": unix.ENOENT, dir + "delete_controller": unix.EBUSY,
+		k.Config().Sys + "/class/nvme/nvme7/delete_controller": unix.ENOENT,
+	} {
+		if err := k.Write(path, "1"); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", path, err, want)
+		}
+	}
+	for value, want := range map[string]string{"-1": "off", "30": "30"} {
+		if err := k.Write(dir+"ctrl_loss_tmo", value); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := k.Read(dir + "ctrl_loss_tmo"); err != nil || got != want {
+			t.Errorf("%s reads back as %q, %v", value, got, err)
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package nvme
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+)
+
+// The states of a controller that matter here (facts/nvme.md §1.4). Only live is usable.
+const (
+	stateLive     = "live"
+	stateDeleting = "deleting" // also as "deleting (no IO)"
+	stateDead     = "dead"
+)
+
+var (
+	controllerName = regexp.MustCompile(`^nvme[0-9]+$`)
+	diskName       = regexp.MustCompile(`^nvme[0-9]+n[0-9]+$`)
+	pathName       = regexp.MustCompile(`^nvme[0-9]+c[0-9]+n[0-9]+$`)
+)
+
+// tree reads sysfs. It holds no state: what it says is what is so now.
+type tree struct {
+	sys, dev string
+	attrs    attributes
+	calls    *calls
+}
+
+// controller is an NVMe/TCP controller of this machine, ours or not.
+type controller struct {
+	name, dir            string
+	nqn, hostNQN, hostID string
+	state                string
+	portal               Portal
+}
+
+// going tells that the controller is on its way out: the kernel no longer counts it as a
+// connection, so neither do we when connecting.
+func (c controller) going() bool {
+	return strings.HasPrefix(c.state, stateDeleting) || c.state == stateDead
+}
+
+// vanished tells the error of an attribute whose device went away while it was read.
+func vanished(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV)
+}
+
+// controllers lists all NVMe/TCP controllers. One that vanishes meanwhile is left out; what
+// cannot be read for another reason is an error, since a list with a hole would make a
+// disconnect look done.
+func (t tree) controllers() ([]controller, error) { return t.list("") }
+
+// list is controllers, limited to those of an NQN unless that is "": of the others only two
+// attributes are read, so that an attach does not grow slow with the number of volumes.
+func (t tree) list(nqn string) ([]controller, error) {
+	entries, err := t.class("nvme")
+	if err != nil {
+		return nil, err
+	}
+	var found []controller
+	for _, e := range entries {
+		if !controllerName.MatchString(e.Name()) {
+			continue
+		}
+		c, err := t.read(e.Name(), nqn)
+		switch {
+		case err == nil:
+			found = append(found, c)
+		case !vanished(err) && !errors.Is(err, errNotMeant):
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// class lists a device class, which does not exist before its module is loaded.
+func (t tree) class(name string) ([]os.DirEntry, error) {
+	entries, err := os.ReadDir(filepath.Join(t.sys, "class", name))
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(t.sys, "class")); err != nil {
+			return nil, fmt.Errorf("sysfs is not there: %w", err)
+		}
+		return nil, nil
+	}
+	return entries, err
+}
+
+var errNotMeant = errors.New("not an NVMe/TCP controller, or one of another NQN")
+
+// controller reads one controller by name.
+func (t tree) controller(name string) (controller, error) { return t.read(name, "") }
+
+func (t tree) read(name, nqn string) (controller, error) {
+	c := controller{name: name, dir: filepath.Join(t.sys, "class/nvme", name)}
+	transport, err := t.attrs.Read(filepath.Join(c.dir, "transport"))
+	if err != nil {
+		return c, err
+	}
+	if transport != "tcp" {
+		return c, errNotMeant
+	}
+	if c.nqn, err = t.attrs.Read(filepath.Join(c.dir, "subsysnqn")); err != nil {
+		return c, err
+	}
+	if nqn != "" && c.nqn != nqn {
+		return c, errNotMeant
+	}
+	var address string
+	for _, a := range []struct {
+		name string
+		to   *string
+	}{
+		{"hostnqn", &c.hostNQN}, {"hostid", &c.hostID}, {"address", &address}, {"state", &c.state},
+	} {
+		if *a.to, err = t.attrs.Read(filepath.Join(c.dir, a.name)); err != nil {
+			return c, err
+		}
+	}
+	c.portal = parseAddress(address)
+	return c, nil
+}
+
+// parseAddress reads "traddr=…,trsvcid=…[,src_addr=…]"; kernels differ in what separates and
+// what follows.
+func parseAddress(address string) Portal {
+	var p Portal
+	for _, field := range strings.FieldsFunc(address, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' }) {
+		switch key, value, _ := strings.Cut(field, "="); key {
+		case "traddr":
+			p.Address = value
+		case "trsvcid":
+			if port, err := strconv.ParseUint(value, 10, 16); err == nil {
+				p.Port = int(port)
+			}
+		}
+	}
+	return p
+}
+
+// of lists the controllers with exactly that NQN and host NQN.
+func (t tree) of(nqn, hostNQN string) ([]controller, error) {
+	same, err := t.list(nqn)
+	if err != nil {
+		return nil, fmt.Errorf("list NVMe controllers: %w", err)
+	}
+	return slices.DeleteFunc(same, func(c controller) bool { return c.nqn != nqn || c.hostNQN != hostNQN }), nil
+}
+
+// number reads a block device's number as sysfs shows it.
+func number(attrs attributes, dir string) (host.DevNum, error) {
+	text, err := attrs.Read(filepath.Join(dir, "dev"))
+	if err != nil {
+		return host.DevNum{}, err
+	}
+	return host.ParseDevNum(text)
+}
