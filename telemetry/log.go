@@ -26,7 +26,7 @@ func Event(ctx context.Context, log *zap.Logger, name string, attrs ...Attr) {
 	trace.SpanFromContext(ctx).AddEvent(name, trace.WithAttributes(attrs...))
 	fields := LogFields(ctx)
 	for _, a := range attrs {
-		fields = append(fields, zap.String(string(a.Key), a.Value.Emit()))
+		fields = append(fields, zap.String(string(a.Key), a.Value.String()))
 	}
 	log.Info(name, fields...)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 )
 
 // Tracer begins root spans, for work that no call started: loops and recoveries. Steps
@@ -15,9 +14,6 @@ type Tracer struct {
 
 // NewTracer gives a Tracer on tp.
 func NewTracer(tp trace.TracerProvider) *Tracer { return &Tracer{tracer: tp.Tracer(scope)} }
-
-// NoopTracer gives a Tracer that records nothing.
-func NoopTracer() *Tracer { return NewTracer(noop.NewTracerProvider()) }
 
 // StartRoot begins a trace of its own, also where ctx carries a span.
 func (t *Tracer) StartRoot(ctx context.Context, name string) (context.Context, *Span) {
