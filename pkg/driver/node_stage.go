@@ -1,0 +1,180 @@
+package driver
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
+)
+
+func (n *node) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRequest) (*csi.NodeStageVolumeResponse, error) {
+	id, err := n.driver.parseVolumeID(req.GetVolumeId())
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPath("staging_target_path", req.GetStagingTargetPath()); err != nil {
+		return nil, err
+	}
+	if err := checkCapability(req.GetVolumeCapability()); err != nil {
+		return nil, err
+	}
+	a, err := parseAttachment(req.GetPublishContext(), n.cfg.ID)
+	if err != nil {
+		return nil, err
+	}
+	telemetry.Link(ctx, a.traceParent)
+	wanted, err := wantedRecord(id.String(), req, a)
+	if err != nil {
+		return nil, err
+	}
+	s := &staging{node: n, conn: n.connector(a.simulated), attachment: a, record: wanted, blank: req.GetVolumeContext()[keyBlank] == yes}
+	repeat, err := s.run(ctx)
+	if err != nil {
+		return nil, fault.Wrap("stage volume "+id.String(), err)
+	}
+	if repeat {
+		noop(ctx)
+	}
+	return &csi.NodeStageVolumeResponse{}, nil
+}
+
+// wantedRecord is what the node will remember if the call succeeds.
+func wantedRecord(id string, req *csi.NodeStageVolumeRequest, a attachment) (*stage.Record, error) {
+	capability := req.GetVolumeCapability()
+	print, err := fingerprint(capability, false)
+	if err != nil {
+		return nil, err
+	}
+	r := &stage.Record{
+		VolumeID: id, NQN: a.target.NQN, HostNQN: a.target.HostNQN, Context: a.context,
+		StagingPath: req.GetStagingTargetPath(), Capability: print, Block: capability.GetBlock() != nil,
+	}
+	if !r.Block {
+		r.FSType = fsTypeOf(capability)
+		r.MountFlags = capability.GetMount().GetMountFlags()
+		r.ReadOnly = slices.Contains(r.MountFlags, "ro")
+	}
+	return r, nil
+}
+
+// staging is one NodeStageVolume under way.
+type staging struct {
+	node       *node
+	conn       Connector
+	attachment attachment
+	record     *stage.Record
+	blank      bool // the volume was created empty
+	known      bool // an earlier call left a record of this very attachment
+	mounted    bool // this call mounted the staging path
+}
+
+// run stages the volume. repeat tells that it was staged already. After a final error nothing
+// of the volume is left; where that cannot be had the error is Unavailable (design.md §6 rule 11).
+func (s *staging) run(ctx context.Context) (repeat bool, err error) {
+	if err := s.meet(ctx); err != nil {
+		return false, err
+	}
+	if err := s.node.save(s.record); err != nil {
+		return false, s.unlessKnown(err)
+	}
+	dev, err := s.connect(ctx)
+	if err != nil {
+		return false, s.abandon(ctx, err)
+	}
+	staged := !s.record.StagedAt.IsZero() && dev.Adopted
+	repeat, err = s.use(ctx, dev)
+	if err != nil {
+		return false, s.rollback(ctx, err)
+	}
+	s.record.StagedAt = time.Now().UTC()
+	if err := s.node.save(s.record); err != nil {
+		return false, s.rollback(ctx, err)
+	}
+	return repeat && staged, nil
+}
+
+// meet compares what is asked with what an earlier call has left.
+func (s *staging) meet(ctx context.Context) error {
+	old, found, err := s.node.load(s.record.VolumeID)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return nil
+	}
+	if old.NQN != s.record.NQN {
+		return s.node.leaveOld(ctx, old)
+	}
+	if old.StagingPath != s.record.StagingPath || old.Capability != s.record.Capability {
+		if err := s.node.stillUsed(old); err != nil {
+			return err
+		}
+	}
+	s.known = true
+	s.record.Format, s.record.FormatFS = old.Format, old.FormatFS
+	s.record.Targets, s.record.StagedAt = old.Targets, old.StagedAt
+	return nil
+}
+
+// stillUsed refuses to stage a volume in another way, or at another path, while it is in use as it is.
+func (n *node) stillUsed(old *stage.Record) error {
+	paths := []string{old.StagingPath}
+	for _, t := range old.Targets {
+		paths = append(paths, t.Path)
+	}
+	for _, path := range paths {
+		_, mounted, err := n.cfg.Mounter.At(path)
+		if err != nil {
+			return err
+		}
+		if mounted {
+			return fault.Errorf("", fault.Conflict, "it is staged in another way, and mounted at %s; unstage it first", path)
+		}
+	}
+	return nil
+}
+
+// leaveOld takes down what is left of an attachment under an NQN that is no more. What is still
+// in use is not touched: releasing that by force comes with fencing proofs only.
+func (n *node) leaveOld(ctx context.Context, old *stage.Record) error {
+	if err := n.takeDown(ctx, old, telemetry.DisconnectUnstage); err != nil {
+		return fault.Errorf("", fault.Unavailable, "what this node had attached before (as %s) could not be taken down: %w", old.NQN, err)
+	}
+	return nil
+}
+
+func (s *staging) connect(ctx context.Context) (nvme.Device, error) {
+	dev, err := s.conn.Connect(ctx, s.attachment.target)
+	if err != nil {
+		return nvme.Device{}, err
+	}
+	if dev.Size < s.attachment.size { // grown on the array while connected: the kernel has not seen it yet
+		if dev, err = s.conn.Rescan(ctx, s.record.NQN, s.record.HostNQN, s.attachment.size); err != nil {
+			return dev, err
+		}
+	}
+	s.record.Device, s.record.DevNum = dev.Path, dev.Num.String()
+	return dev, s.node.save(s.record)
+}
+
+// abandon forgets a stage of which nothing was done. Connect has taken down what it made itself.
+func (s *staging) abandon(ctx context.Context, cause error) error {
+	if s.known || ctx.Err() != nil || fault.KindOf(cause) == fault.Unavailable {
+		return notFinal(cause)
+	}
+	return s.rollback(ctx, cause)
+}
+
+// unlessKnown lets an error be final if no earlier call has left anything of the volume.
+func (s *staging) unlessKnown(cause error) error {
+	if s.known {
+		return notFinal(cause)
+	}
+	return cause
+}
