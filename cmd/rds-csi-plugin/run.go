@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/reconcile"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/routeros"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry/export"
+)
+
+const (
+	// stopGrace is how long calls under way may take after SIGTERM before they are cancelled.
+	stopGrace = 20 * time.Second
+	// flushGrace bounds the last export of traces and metrics.
+	flushGrace = 5 * time.Second
+)
+
+// serve runs the driver until ctx ends.
+func serve(ctx context.Context, o *options, stderr io.Writer) error {
+	log, err := telemetry.NewLogger(stderr, o.logLevel, o.logFormat)
+	if err != nil {
+		return usageError{err}
+	}
+	defer func() { _ = log.Sync() }() // stderr of a terminal or pipe cannot be synced: nothing is lost
+	p, err := newProcess(ctx, o, log, nil)
+	if err != nil {
+		return err
+	}
+	listener, err := listen(o.endpoint)
+	if err != nil {
+		return errors.Join(err, p.close(ctx))
+	}
+	return p.run(ctx, listener)
+}
+
+// process is the driver with all that runs around it.
+type process struct {
+	options   *options
+	log       *zap.Logger
+	telemetry *export.Telemetry
+	driver    *driver.Driver
+	backend   *reconcile.Backend // nil without a controller
+	console   *routeros.Client   // nil without a controller
+}
+
+// newProcess wires the driver from the leaves up. Nothing listens, dials or runs before run.
+func newProcess(ctx context.Context, o *options, log *zap.Logger, collect *export.Collector) (*process, error) {
+	p := &process{options: o, log: log}
+	var err error
+	p.telemetry, err = export.Setup(ctx, export.Config{
+		Service: "rds-csi" + o.suffix(), Component: o.component(), Version: version, Revision: buildRevision(),
+		MetricsAddress: o.metricsAddress, Pprof: o.pprof, Log: log, Ready: p.ready, Collect: collect,
+	})
+	if err != nil {
+		return nil, err
+	}
+	cfg := driver.DriverConfig{
+		Name: o.driverName, Version: version, ArrayName: o.arrayName, Metrics: p.telemetry.Metrics(), Log: log,
+	}
+	cfg.ServerOptions = append(cfg.ServerOptions, p.telemetry.ServerOption())
+	if o.controller {
+		if cfg.Controller, err = p.newController(); err != nil {
+			return nil, err
+		}
+	}
+	if o.node {
+		if cfg.Node, err = p.newNode(); err != nil {
+			return nil, err
+		}
+	}
+	p.driver, err = driver.NewDriver(cfg)
+	return p, err
+}
+
+func (o *options) component() string {
+	switch {
+	case o.controller && o.node:
+		return "both"
+	case o.controller:
+		return "controller"
+	default:
+		return "node"
+	}
+}
+
+func (o *options) suffix() string {
+	if o.controller && o.node {
+		return ""
+	}
+	return "-" + o.component()
+}
+
+func (p *process) ready() (bool, string) {
+	if p.backend == nil {
+		return true, ""
+	}
+	return p.backend.Ready()
+}
+
+func (p *process) newController() (*driver.ControllerConfig, error) {
+	o := p.options
+	metrics := p.telemetry.Metrics()
+	var err error
+	p.console, err = routeros.New(routeros.Config{
+		Address: net.JoinHostPort(o.rds.address, strconv.Itoa(o.rds.port)), User: o.rds.user, KeyFile: o.rds.keyFile,
+		HostKey: o.rds.hostKey, InsecureSkipVerify: o.rds.insecure, Sessions: o.rds.sessions, Metrics: metrics, Log: p.log,
+	})
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--rds-address, --rds-key-file and --rds-host-key: %w", err)}
+	}
+	acl := o.rds.hostACL == "on"
+	if !acl {
+		p.log.Warn("--rds-host-acl is off: volumes cannot be shared by nodes, and any host that learns an NQN can connect to it")
+	}
+	array := rds.New(rds.Config{Console: p.console, Cluster: o.clusterID, Pool: o.rds.pool, Port: o.nvmePort, HostACL: acl})
+	p.backend = reconcile.NewBackend(array, o.arrayName, p.telemetry.Tracer(), p.log)
+	if err := metrics.ObserveBackend(o.arrayName, p.backend.Up); err != nil {
+		return nil, err
+	}
+	return &driver.ControllerConfig{Array: array, ClusterID: o.clusterID, HostACL: acl, Addresses: o.nvmeAddresses(), Port: o.nvmePort}, nil
+}
+
+func (p *process) newNode() (*driver.NodeConfig, error) {
+	o := p.options
+	metrics := p.telemetry.Metrics()
+	dir, err := o.stateDir()
+	if err != nil {
+		return nil, err
+	}
+	records, err := stage.Open(filepath.Join(dir, "stage"))
+	if err != nil {
+		return nil, err
+	}
+	machine, err := machineID(dir)
+	if err != nil {
+		return nil, err
+	}
+	id, err := driver.NewNodeID(o.driverName, o.clusterID, o.nodeID, machine)
+	if err != nil {
+		return nil, fmt.Errorf("--node-id: %w", err)
+	}
+	fabrics, err := nvme.New(nvme.Config{HostNQN: id.HostNQN(), Metrics: metrics, Log: p.log})
+	if err != nil {
+		return nil, err
+	}
+	node := &driver.NodeConfig{
+		ID: id, NVMe: fabrics, Records: records, Devices: host.Devices{},
+		Mounter: mount.New(mount.Config{
+			Kernel: host.NewMounts(), Tools: host.NewRunner(), Devices: host.Devices{}, Filesystems: host.Filesystems{},
+			Metrics: metrics, Log: p.log,
+		}),
+	}
+	if o.devLoopDir == "" {
+		return node, metrics.ObserveNVMeControllers(fabrics.States)
+	}
+	node.Dev, err = nvme.NewLoop(nvme.LoopConfig{Dir: o.devLoopDir, HostNQN: id.HostNQN(), Metrics: metrics, Log: p.log})
+	if err != nil {
+		return nil, err
+	}
+	return node, metrics.ObserveNVMeControllers(fabrics.States)
+}
+
+// stateDir is where the node keeps what must outlive the plugin.
+func (o *options) stateDir() (string, error) {
+	if o.pluginDir != "" {
+		return o.pluginDir, nil
+	}
+	socket, err := socketPath(o.endpoint)
+	return filepath.Dir(socket), err
+}
+
+// run serves until ctx ends, then stops in order: no new calls, calls under way, loops, array, telemetry.
+func (p *process) run(ctx context.Context, listener net.Listener) error {
+	loops, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLoops()
+	p.telemetry.Start(loops)
+	var running sync.WaitGroup
+	if p.backend != nil {
+		running.Go(func() { p.backend.Run(loops) })
+	}
+	var err error
+	failed := make(chan error, 1)
+	running.Go(func() { failed <- p.driver.Serve(listener) })
+	p.log.Info("serving CSI", zap.String("endpoint", p.options.endpoint), zap.String("component", p.options.component()), zap.String("version", version))
+	select {
+	case <-ctx.Done():
+		p.log.Info("stopping: no new calls, and those under way have " + stopGrace.String())
+	case err = <-failed:
+	}
+	p.stopCalls()
+	stopLoops()
+	running.Wait()
+	return errors.Join(err, p.close(ctx))
+}
+
+func (p *process) stopCalls() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	p.driver.Stop(ctx)
+}
+
+// close gives back connections and flushes telemetry; a collector that is away costs flushGrace at most.
+func (p *process) close(ctx context.Context) error {
+	var err error
+	if p.console != nil {
+		err = p.console.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushGrace)
+	defer cancel()
+	if flushErr := p.telemetry.Shutdown(ctx); flushErr != nil {
+		p.log.Warn("the last traces or metrics may be lost", zap.Error(flushErr))
+	}
+	return err
+}
+
+// listen makes the CSI socket. One that an earlier process left is taken over; anything else in
+// its place is left alone.
+func listen(endpoint string) (net.Listener, error) {
+	path, err := socketPath(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&os.ModeSocket == 0 {
+			return nil, fmt.Errorf("--endpoint: %s is there and no socket", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("--endpoint: remove the old socket: %w", err)
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("--endpoint: %w", err)
+	}
+	return l, nil
+}

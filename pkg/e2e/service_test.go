@@ -1,0 +1,182 @@
+package e2e
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rdssim"
+)
+
+func TestMistakesOnTheCommandLineAreOneSentence(t *testing.T) {
+	for name, tt := range map[string]struct {
+		program string
+		args    []string
+		env     []string
+		says    []string
+	}{
+		"nothing":             {"rds-csi-plugin", nil, nil, []string{"--controller", "--node"}},
+		"unknown flag":        {"rds-csi-plugin", []string{"--contoller"}, nil, []string{"contoller", "-h"}},
+		"unknown word":        {"rds-csi-plugin", []string{"serve"}, nil, []string{`"serve"`, "-h"}},
+		"no cluster":          {"rds-csi-plugin", []string{"--node"}, nil, []string{"--cluster-id", "kube-system"}},
+		"no node":             {"rds-csi-plugin", []string{"--node", "--cluster-id=c"}, nil, []string{"--node-id"}},
+		"no array":            {"rds-csi-plugin", []string{"--controller", "--cluster-id=c"}, nil, []string{"--rds-address"}},
+		"no host key":         {"rds-csi-plugin", []string{"--controller", "--cluster-id=c", "--rds-address=a", "--rds-key-file=k"}, nil, []string{"--rds-host-key", "ssh-keyscan"}},
+		"no such key file":    {"rds-csi-plugin", []string{"--controller", "--cluster-id=c", "--rds-address=a", "--rds-key-file=k", "--rds-host-key=nope"}, nil, []string{"nope"}},
+		"bad endpoint":        {"rds-csi-plugin", []string{"--node", "--cluster-id=c", "--node-id=n", "--endpoint=tcp://x"}, nil, []string{"--endpoint", "unix:///"}},
+		"bad log level":       {"rds-csi-plugin", []string{"--node", "--cluster-id=c", "--node-id=n", "--log-level=loud"}, nil, []string{"loud", "debug"}},
+		"bad environment":     {"rds-csi-plugin", nil, []string{"RDS_CSI_NVME_PORT=many"}, []string{"RDS_CSI_NVME_PORT", "many"}},
+		"bad port":            {"rds-csi-plugin", []string{"--controller", "--cluster-id=c", "--rds-address=a", "--rds-key-file=k", "--rds-host-key=x", "--nvme-port=0"}, nil, []string{"--nvme-port"}},
+		"bad cluster":         {"rds-csi-plugin", []string{"--node", "--cluster-id=a b"}, nil, []string{"--cluster-id"}},
+		"bad data path":       {"rds-csi-plugin", []string{"demo", "--data-path=carrier-pigeon"}, nil, []string{"--data-path", "loop"}},
+		"bad latency":         {"rds-csi-plugin", []string{"demo", "--array-latency=fast"}, nil, []string{"array-latency"}},
+		"simulator, no dir":   {"rds-sim", nil, nil, []string{"--dir"}},
+		"simulator, bad pool": {"rds-sim", []string{"--dir=/nonexistent", "--pool=x"}, nil, []string{"pool"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := begin(t, tt.program, tt.env, tt.args...)
+			code := p.code(t)
+			message := p.stderr.String()
+			if code != 2 || strings.Count(message, "\n") != 1 || strings.Contains(message, "goroutine") {
+				t.Errorf("exit code %d, want 2 and one line:\n%s", code, message)
+			}
+			for _, want := range tt.says {
+				if !strings.Contains(message, want) {
+					t.Errorf("%q does not say %q", message, want)
+				}
+			}
+		})
+	}
+}
+
+func TestHelpAndVersionAreNoMistakes(t *testing.T) {
+	for _, args := range [][]string{{"-h"}, {"--version"}, {"demo", "-h"}} {
+		p := begin(t, "rds-csi-plugin", nil, args...)
+		if code := p.code(t); code != 0 || p.stdout.String() == "" || p.stderr.String() != "" {
+			t.Errorf("%v: exit code %d\n%s%s", args, code, p.stdout, p.stderr)
+		}
+	}
+}
+
+func TestAnArrayThatIsAwayAtStartIsWaitedFor(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "array")
+	array := startArray(t, rdssim.Options{Dir: dir})
+	address := array.SSHAddr()
+	if err := array.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := startController(t, array, nil)
+	probe, err := csi.NewIdentityClient(s.conn).Probe(soon(t), &csi.ProbeRequest{})
+	if err != nil || !probe.GetReady().GetValue() {
+		t.Errorf("probe: %v, %v", probe, err)
+	}
+	_, err = csi.NewControllerClient(s.conn).CreateVolume(soon(t), createRequest("a"))
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), address) {
+		t.Errorf("create: %v", err)
+	}
+	await(t, "the first look", func() bool { return strings.Contains(s.stderr.String(), "the array cannot be used") })
+	if body := get(t, s.metrics+"/readyz", http.StatusServiceUnavailable); !strings.Contains(body, "array rds") {
+		t.Errorf("/readyz: %s", body)
+	}
+	get(t, s.metrics+"/livez", http.StatusOK)
+	if body := get(t, s.metrics+"/metrics", http.StatusOK); !strings.Contains(body, `rds_csi_backend_up{array="rds"} 0`) {
+		t.Error("/metrics does not say that the array is away")
+	}
+	startArray(t, rdssim.Options{Dir: dir, SSHAddress: address})
+	await(t, "it recovers by itself", func() bool { return strings.Contains(s.stderr.String(), "the array can be used") })
+	s.create(t, "a")
+	get(t, s.metrics+"/readyz", http.StatusOK)
+}
+
+func TestAWrongHostKeyIsRefusedWithBothFingerprints(t *testing.T) {
+	array := startArray(t, rdssim.Options{})
+	const wrong = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	s := startController(t, array, nil, "--rds-host-key="+wrong)
+	_, err := csi.NewControllerClient(s.conn).CreateVolume(soon(t), createRequest("a"))
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), wrong) || !strings.Contains(err.Error(), array.HostKeyFingerprint()) {
+		t.Errorf("create: %v", err)
+	}
+}
+
+func TestAWrongUserKeyIsUnavailable(t *testing.T) {
+	array, other := startArray(t, rdssim.Options{}), startArray(t, rdssim.Options{})
+	s := startController(t, array, nil, "--rds-key-file="+other.ClientKeyFile())
+	_, err := csi.NewControllerClient(s.conn).CreateVolume(soon(t), createRequest("a"))
+	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "csi") {
+		t.Errorf("create: %v", err)
+	}
+	key, readErr := os.ReadFile(other.ClientKeyFile())
+	if readErr != nil {
+		t.Fatal(readErr)
+	}
+	secret := strings.Split(string(key), "\n")[2]
+	if strings.Contains(s.stderr.String(), secret) || strings.Contains(err.Error(), secret) {
+		t.Error("the private key is in the log or the error")
+	}
+}
+
+func TestAMetricsPortThatIsTakenNeverStopsCSI(t *testing.T) {
+	array := startArray(t, rdssim.Options{})
+	first := startController(t, array, nil)
+	second := startController(t, array, nil, "--metrics-address="+strings.TrimPrefix(first.metrics, "http://"))
+	second.create(t, "a")
+	await(t, "the log says so", func() bool { return strings.Contains(second.stderr.String(), "address already in use") })
+	first.signal(t, syscall.SIGTERM)
+	if code := first.code(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	await(t, "the second takes over", func() bool {
+		resp, err := http.Get(first.metrics + "/livez")
+		if err != nil {
+			return false
+		}
+		return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+	})
+}
+
+func TestSIGTERMLetsACallFinish(t *testing.T) {
+	array := startArray(t, rdssim.Options{Latency: 300 * time.Millisecond})
+	s := startController(t, array, nil)
+	answered := make(chan error, 1)
+	ctx := soon(t)
+	go func() {
+		_, err := csi.NewControllerClient(s.conn).CreateVolume(ctx, createRequest("a"))
+		answered <- err
+	}()
+	await(t, "the call is under way", func() bool { return array.Execs() > 1 })
+	s.signal(t, syscall.SIGTERM)
+	if err := <-answered; err != nil {
+		t.Errorf("the call under way: %v", err)
+	}
+	if code := s.code(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if _, err := os.Stat(strings.TrimPrefix(s.conn.Target(), "unix://")); !os.IsNotExist(err) {
+		t.Errorf("the socket is left behind: %v", err)
+	}
+}
+
+func TestCreateVolumeCostsTwoTripsToTheArray(t *testing.T) {
+	array := startArray(t, rdssim.Options{Latency: 20 * time.Millisecond})
+	s := startController(t, array, nil)
+	s.create(t, "first") // dials, and asks for the version
+	before := array.Execs()
+	took := s.createMany(t, "v", 50)
+	if got := array.Execs() - before; got > 100+3 { // the driver looks at the array now and then
+		t.Errorf("50 creates took %d execs", got)
+	}
+	slices.Sort(took)
+	t.Logf("50 x CreateVolume at 20 ms array latency: median %s, min %s, max %s", took[25], took[0], took[49])
+	if took[25] > 60*time.Millisecond {
+		t.Errorf("median %s, want under 60 ms", took[25])
+	}
+}
