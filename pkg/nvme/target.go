@@ -60,7 +60,7 @@ func validNQN(what, nqn string) error {
 	bad := func(r rune) bool { return r <= ' ' || r == ',' || r == '/' || r >= 0x7f }
 	switch {
 	case !strings.HasPrefix(nqn, "nqn."):
-		return fmt.Errorf("%s %q does not start with nqn.", what, nqn)
+		return fmt.Errorf("%s %q does not begin with the letters nqn and a dot", what, nqn)
 	case len(nqn) > maxNQN:
 		return fmt.Errorf("%s is %d bytes long, more than the %d NVMe allows", what, len(nqn), maxNQN)
 	case strings.ContainsFunc(nqn, bad):

@@ -46,8 +46,8 @@ func TestConnectAndDisconnectAreTracedAndCounted(t *testing.T) {
 	}
 	attrs := attribute.NewSet(recorder.Ended()[1].Attributes()...)
 	for key, want := range map[attribute.Key]string{"rds_csi.nvme.nqn": volume, "rds_csi.nvme.controller": "nvme0", "server.address": "127.0.0.1", "rds_csi.attempt": "1", "network.transport": "tcp"} {
-		if got, _ := attrs.Value(key); got.Emit() != want {
-			t.Errorf("%s is %q, want %q", key, got.Emit(), want)
+		if got, _ := attrs.Value(key); got.String() != want {
+			t.Errorf("%s is %q, want %q", key, got.String(), want)
 		}
 	}
 	for name, want := range map[string]int64{"rds_csi.nvme.connects": 2, "rds_csi.nvme.disconnects": 1, "rds_csi.nvme.device.wait.duration": 1} {
