@@ -166,10 +166,16 @@ func (o *options) nvmeAddresses() []string {
 	return addresses
 }
 
+// maxSocketPath is what sun_path holds beside its closing NUL (unix(7)).
+const maxSocketPath = 107
+
 func socketPath(endpoint string) (string, error) {
 	path, ok := strings.CutPrefix(endpoint, "unix://")
 	if !ok || !filepath.IsAbs(path) {
 		return "", fmt.Errorf("--endpoint %q: use unix:///absolute/path", endpoint)
+	}
+	if len(path) > maxSocketPath {
+		return "", fmt.Errorf("--endpoint: the path %s has %d bytes, and a unix socket's has %d at most", path, len(path), maxSocketPath)
 	}
 	return path, nil
 }

@@ -33,6 +33,7 @@ func TestMistakesOnTheCommandLineAreOneSentence(t *testing.T) {
 		"no host key":         {"rds-csi-plugin", []string{"--controller", "--cluster-id=c", "--rds-address=a", "--rds-key-file=k"}, nil, []string{"--rds-host-key", "ssh-keyscan"}},
 		"no such key file":    {"rds-csi-plugin", []string{"--controller", "--cluster-id=c", "--rds-address=a", "--rds-key-file=k", "--rds-host-key=nope"}, nil, []string{"nope"}},
 		"bad endpoint":        {"rds-csi-plugin", []string{"--node", "--cluster-id=c", "--node-id=n", "--endpoint=tcp://x"}, nil, []string{"--endpoint", "unix:///"}},
+		"long endpoint":       {"rds-csi-plugin", []string{"--node", "--cluster-id=c", "--node-id=n", "--endpoint=unix:///" + strings.Repeat("x", 107)}, nil, []string{"--endpoint", "107"}},
 		"bad log level":       {"rds-csi-plugin", []string{"--node", "--cluster-id=c", "--node-id=n", "--log-level=loud"}, nil, []string{"loud", "debug"}},
 		"bad environment":     {"rds-csi-plugin", nil, []string{"RDS_CSI_NVME_PORT=many"}, []string{"RDS_CSI_NVME_PORT", "many"}},
 		"bad port":            {"rds-csi-plugin", []string{"--controller", "--cluster-id=c", "--rds-address=a", "--rds-key-file=k", "--rds-host-key=x", "--nvme-port=0"}, nil, []string{"--nvme-port"}},
