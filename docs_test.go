@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault/faulttest"
 )
 
 // pages are README.md and all below docs.
@@ -146,7 +147,7 @@ func TestErrorsReferenceHasEveryKindAndReason(t *testing.T) {
 	const page = "docs/reference/errors.md"
 	codes := kindCodes(t)
 	var kinds, reasons []string
-	for _, kind := range fault.Kinds() {
+	for _, kind := range faulttest.Kinds() {
 		code, listed := codes[string(kind)]
 		if !listed {
 			code = "Internal"

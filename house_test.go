@@ -23,6 +23,7 @@ func arrows() map[string][]string {
 		"cmd/rds-sim":         {"pkg/rdssim"},
 		"pkg/driver":          {"pkg/fault", "pkg/host", "pkg/mount", "pkg/nvme", "pkg/rds", "pkg/stage", "telemetry"},
 		"pkg/fault":           {},
+		"pkg/fault/faulttest": {"pkg/fault"},
 		"pkg/host":            {"pkg/fault", "telemetry"},
 		"pkg/mount":           {"pkg/fault", "pkg/host", "telemetry"},
 		"pkg/mount/mounttest": {"pkg/fault", "pkg/host", "pkg/mount", "telemetry"},

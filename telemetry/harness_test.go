@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault/faulttest"
 )
 
 // point is one series: its attributes and its value, or count for a histogram.
@@ -97,7 +98,7 @@ func allErrors() []error {
 	for _, reason := range fault.Reasons() {
 		errs = append(errs, fault.E("try", reason, errors.New("it came back")))
 	}
-	for _, kind := range fault.Kinds() {
+	for _, kind := range faulttest.Kinds() {
 		errs = append(errs, fault.E("try", kind, errors.New("it came back")))
 	}
 	return errs

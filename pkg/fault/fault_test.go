@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault/faulttest"
 )
 
 func TestKindAndReasonOf(t *testing.T) {
@@ -60,7 +61,7 @@ func TestErrorTextAndChain(t *testing.T) {
 
 // Every kind has a reason that leads back to it, or none of its own.
 func TestReasonsBelongToOneKind(t *testing.T) {
-	for _, kind := range fault.Kinds() {
+	for _, kind := range faulttest.Kinds() {
 		reason := kind.Reason()
 		if reason == fault.ReasonOther {
 			continue
