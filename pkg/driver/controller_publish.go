@@ -32,7 +32,7 @@ func (c *controller) ControllerPublishVolume(ctx context.Context, req *csi.Contr
 	p, err := c.cfg.Array.Publish(ctx, rds.PublishRequest{
 		Slot:        slot,
 		Node:        rds.Node{ID: node.String(), HostNQN: node.HostNQN()},
-		Shared:      shared(req.GetVolumeCapability()),
+		Mode:        modeOf(req.GetVolumeCapability()),
 		TraceParent: telemetry.TraceParent(ctx),
 	})
 	if err != nil {
@@ -42,6 +42,17 @@ func (c *controller) ControllerPublishVolume(ctx context.Context, req *csi.Contr
 		noop(ctx)
 	}
 	return &csi.ControllerPublishVolumeResponse{PublishContext: publishContext(p, conn)}, nil
+}
+
+func modeOf(capability *csi.VolumeCapability) rds.Mode {
+	switch {
+	case shared(capability):
+		return rds.ModeShared
+	case capability.GetBlock() != nil:
+		return rds.ModeBlock
+	default:
+		return rds.ModeMount
+	}
 }
 
 func (c *controller) checkPublish(req *csi.ControllerPublishVolumeRequest) error {

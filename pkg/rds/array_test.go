@@ -1,6 +1,7 @@
 package rds_test
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"path/filepath"
@@ -73,6 +74,7 @@ func withConsole(t *testing.T, sim *rdssim.Array, cfg rds.Config, sessions int) 
 		cfg.Pool = pool
 	}
 	cfg.Port = 4420
+	cfg.Settle = cmp.Or(cfg.Settle, time.Millisecond)
 	return cfg
 }
 

@@ -38,31 +38,47 @@ type addScript struct {
 	size                uint64
 }
 
+// file is the volume's file as /file names it.
+func (s addScript) file() string { return s.pool + fileOf(s.slot) }
+
+func (s addScript) dir() string { return s.pool + "/" + s.slot }
+
 // body adds the directory or subvolume and the disk, unless the slot is taken. A file that
-// is there without a disk is never adopted: it may hold somebody's data.
+// is there without a disk is never adopted: it may hold somebody's data. "made" tells that this
+// exec came as far as making the disk, so that only then is it undone.
 func (s addScript) body(put routeros.Put) string {
-	dir := s.pool + "/" + s.slot
-	file := dir + "/disk.img"
 	return join(
 		findSlot(s.slot),
-		":if ([:len $rdsD] = 0) do={"+join(
-			":if ([:len [/file find where name="+routeros.Quote(file)+"]] > 0) do={"+raise(errLeftover)+"}",
-			s.makeDir(dir),
-			"/disk add type=file slot="+routeros.Quote(s.slot)+" file-path="+routeros.Quote("/"+file)+
+		when("[:len $rdsD] = 0",
+			when("[:len [/file find where name="+routeros.Quote(s.file())+"]] > 0", raise(errLeftover)),
+			put("made", `"1"`),
+			s.makeDir(),
+			"/disk add type=file slot="+routeros.Quote(s.slot)+" file-path="+routeros.Quote("/"+s.file())+
 				" file-size="+strconv.FormatUint(s.size, 10)+" comment="+routeros.Quote(s.comment)+
 				" mount-filesystem=no smb-sharing=no nfs-sharing=no media-sharing=no iscsi-export=no nvme-tcp-export=no",
-		)+"}",
+		),
 		rowOf(put, s.slot),
 	)
 }
 
 // makeDir: a subvolume of its own is what makes snapshots of one volume possible (design.md §3).
-func (s addScript) makeDir(dir string) string {
+func (s addScript) makeDir() string {
 	if s.btrfsLabel == "" {
-		return ":if ([:len [/file find where name=" + routeros.Quote(dir) + "]] = 0) do={/file add name=" + routeros.Quote(dir) + " type=directory}"
+		name := routeros.Quote(s.dir())
+		return when("[:len [/file find where name="+name+"]] = 0", "/file add name="+name+" type=directory")
 	}
 	named := " fs=" + routeros.Quote(s.btrfsLabel) + " name=" + routeros.Quote(s.slot)
-	return ":if ([:len [/disk/btrfs/subvolume find where" + named + "]] = 0) do={/disk/btrfs/subvolume add" + named + "}"
+	return when("[:len [/disk/btrfs/subvolume find where"+named+"]] = 0", "/disk/btrfs/subvolume add"+named)
+}
+
+// undo takes back what body has made: its own disk, by the very comment and size it wrote, then the
+// file if no disk uses it, then the directory if nothing else is in it.
+func (s addScript) undo(put routeros.Put) string {
+	return join(
+		"/disk remove "+fileDisk(s.slot, " nvme-tcp-export=no comment="+routeros.Quote(s.comment)),
+		when("[:len [/disk find where slot="+routeros.Quote(s.slot)+"]] = 0", removeFile(s.slot, routeros.Quote(s.file()))),
+		put("files", "[:len [/file find where name="+routeros.Quote(s.file())+"]]"),
+	)
 }
 
 // growScript never shrinks, and only grows what bears our mark.
@@ -71,52 +87,18 @@ func growScript(slot, clusterMark string, size uint64) routeros.Body {
 	return func(put routeros.Put) string {
 		return join(
 			findSlot(slot),
-			":if ([:len $rdsD] = 1) do={"+join(
+			when(one("rdsD"),
 				readComment("rdsD"),
 				mustBeOurs(clusterMark),
-				fileMustExist("rdsD"),
-				":if ([/disk get $rdsD size] < "+bytes+") do={/disk set $rdsD file-size="+bytes+"}",
-			)+"}",
+				readPath("rdsD"),
+				fileMustExist(),
+				when("[/disk get $rdsD size] < "+bytes, "/disk set $rdsD file-size="+bytes),
+			),
 			rowOf(put, slot),
 		)
 	}
 }
 
 func mustBeOurs(clusterMark string) string {
-	return ":if (!(" + startsWith(clusterMark) + ")) do={" + raise(errNotOurs) + "}"
-}
-
-// removeScript removes item, then file and directory or subvolume, each step repeatable:
-// `/disk remove` leaves the file (facts/routeros.md §0.4). An exported disk stays.
-func removeScript(slot, clusterMark string) routeros.Body {
-	return func(put routeros.Put) string {
-		return join(
-			findSlot(slot),
-			":if ([:len $rdsD] = 1) do={"+join(
-				readComment("rdsD"),
-				mustBeOurs(clusterMark),
-				":if ([:len [/disk find where slot="+routeros.Quote(slot)+" nvme-tcp-export=no]] = 1) do={"+put("cut", `"1"`)+"; /disk remove $rdsD}",
-			)+"}",
-			":if ([:len [/disk find where slot="+routeros.Quote(slot)+"]] = 0) do={"+removeFiles(put, slot)+"}",
-			rowOf(put, slot),
-			put("files", "[:len ["+filesOf(slot)+"]]"),
-		)
-	}
-}
-
-func removeFiles(put routeros.Put, slot string) string {
-	each := func(find, remove string) string {
-		return ":foreach rdsG in=[" + find + "] do={" + put("cut", `"1"`) + "; " + remove + " $rdsG}"
-	}
-	return join(
-		each("/disk/btrfs/subvolume find where name="+routeros.Quote(slot), "/disk/btrfs/subvolume remove"),
-		each(filesOf(slot), "/file remove"),
-		each("/file find where name~"+routeros.Quote("/"+slot+"$")+" type=directory", "/file remove"),
-	)
-}
-
-// filesOf finds the backing file of a slot in any pool. The slot is hexadecimal (OwnSlot),
-// so it is safe in an expression.
-func filesOf(slot string) string {
-	return "/file find where name~" + routeros.Quote("/"+slot+"/disk[.]img$")
+	return when("!("+startsWith(clusterMark)+")", raise(errNotOurs))
 }

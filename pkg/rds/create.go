@@ -2,34 +2,11 @@ package rds
 
 import (
 	"context"
-	"fmt"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/routeros"
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
-
-// blockSize is what sizes are rounded up to, in bytes.
-const blockSize = 4096
-
-// Size is a wanted size: at least Required bytes, and at most Limit where Limit is not 0.
-type Size struct {
-	Required, Limit uint64
-}
-
-// round gives the size to ask the array for.
-func (s Size) round() (uint64, error) {
-	if s.Required > 1<<63-blockSize {
-		return 0, fault.Errorf("", fault.OutOfRange, "%d bytes are more than any array holds", s.Required)
-	}
-	rounded := max((s.Required+blockSize-1)/blockSize, 1) * blockSize
-	if s.Limit != 0 && s.Limit < rounded {
-		return 0, fault.Errorf("", fault.OutOfRange, "at least %d bytes are wanted, which is %d in blocks of %d, but at most %d are allowed", s.Required, rounded, blockSize, s.Limit)
-	}
-	return rounded, nil
-}
-
-func (s Size) fits(size uint64) bool { return size >= s.Required && (s.Limit == 0 || size <= s.Limit) }
 
 // CreateRequest says which volume is wanted.
 type CreateRequest struct {
@@ -53,6 +30,11 @@ func (a *Array) Create(ctx context.Context, req CreateRequest) (v Volume, existe
 	if err != nil {
 		return Volume{}, false, fault.Wrap(op, err)
 	}
+	done, err := a.pools.take(ctx, poolName)
+	if err != nil {
+		return Volume{}, false, fault.Wrap(op, err)
+	}
+	defer done()
 	reply, err := a.run(ctx, telemetry.CommandDiskPrepare, prepareScript(poolName, slot))
 	if err != nil {
 		return Volume{}, false, fault.Wrap(op, err)
@@ -82,58 +64,47 @@ func (a *Array) sameAs(v Volume, size Size, pool string) error {
 	}
 }
 
-func (s Size) String() string {
-	if s.Limit == 0 {
-		return fmt.Sprintf("at least %d", s.Required)
-	}
-	return fmt.Sprintf("%d to %d", s.Required, s.Limit)
-}
-
 func (a *Array) add(ctx context.Context, slot string, size uint64, req CreateRequest, prepared *routeros.Reply, poolName string) (Volume, error) {
 	pool, err := poolOf(prepared, poolName)
 	if err != nil {
 		return Volume{}, err
 	}
-	release, err := a.reserved.take(pool, slot, size)
-	if err != nil {
+	if err := pool.roomFor(size); err != nil {
 		return Volume{}, err
 	}
-	defer release()
 	script := addScript{slot: slot, pool: poolName, size: size, comment: describe(a.cluster, req.Origin) + separator + stateFree}
 	if pool.FS == "btrfs" {
 		script.btrfsLabel = pool.Label
 	}
-	reply, err := a.run(ctx, telemetry.CommandDiskAdd, script.body)
+	reply, err := a.change(ctx, telemetry.CommandDiskAdd, slot, script.body)
 	if err != nil {
-		return Volume{}, a.undo(ctx, slot, withFree(err, pool, size))
+		return Volume{}, a.undo(ctx, script, reply, pool.explain(err, size))
 	}
 	v, err := theVolume(reply, slot)
 	if err != nil {
-		return Volume{}, a.undo(ctx, slot, fault.Errorf("", fault.Unavailable, "the array took the command but does not show the disk: %w", err))
+		return Volume{}, fault.Errorf("", fault.Unavailable, "the array took the command but does not show the disk: %w", err)
 	}
 	if err := a.sameAs(v, Size{Required: size, Limit: req.Size.Limit}, poolName); err != nil {
-		return Volume{}, a.undo(ctx, slot, err)
+		return Volume{}, a.undo(ctx, script, reply, err)
 	}
 	return v, nil
 }
 
-// withFree says how much room there was, where the array only says that there is none.
-func withFree(err error, pool Pool, wanted uint64) error {
-	if fault.KindOf(err) != fault.NoSpace {
-		return err
-	}
-	return fault.Errorf("", fault.NoSpace, "%d bytes wanted, %d free in pool %s: %w", wanted, pool.Free, pool.MountPoint, err)
-}
-
-// undo takes back a create that failed. What must not be touched (a leftover file, another's
-// disk) and what is not known (a lost reply) is left alone.
-func (a *Array) undo(ctx context.Context, slot string, cause error) error {
-	switch fault.KindOf(cause) {
-	case fault.UnknownOutcome, fault.Timeout, fault.Canceled, fault.Precondition, fault.Unavailable:
+// undo takes back what this very exec has made, and nothing else: the disk that it shows may be
+// another controller's, and what stands in the directory an administrator's.
+func (a *Array) undo(ctx context.Context, script addScript, reply *routeros.Reply, cause error) error {
+	if reply == nil || fault.KindOf(cause) == fault.UnknownOutcome {
 		return cause
 	}
-	if _, err := a.Delete(ctx, slot); err != nil {
+	if _, made := reply.Value("made"); !made {
+		return cause
+	}
+	undone, err := a.change(ctx, telemetry.CommandDiskRemove, script.slot, script.undo)
+	if err != nil {
 		return fault.Errorf("", fault.Unavailable, "%w (and what was begun could not be taken back: %w)", cause, err)
+	}
+	if left, err := undone.Int("files"); err != nil || left != 0 {
+		return fault.Errorf("", fault.Unavailable, "%w (and its file is still there)", cause)
 	}
 	return cause
 }

@@ -117,7 +117,7 @@ func TestClustersDoNotShareVolumes(t *testing.T) {
 	wantKind(t, err, fault.Precondition)
 	_, _, err = other.Grow(soon(t), v.Slot, rds.Size{Required: 2 * gib})
 	wantKind(t, err, fault.Precondition)
-	_, err = other.Publish(soon(t), rds.PublishRequest{Slot: v.Slot, Node: node("n1")})
+	_, err = other.Publish(soon(t), publish(v.Slot, "n1"))
 	wantKind(t, err, fault.Precondition)
 	list, err := other.List(soon(t))
 	if err != nil || len(list) != 1 || list[0].Slot != w.Slot {

@@ -30,18 +30,21 @@ func (a *Array) Grow(ctx context.Context, slot string, size Size) (v Volume, gro
 }
 
 func (a *Array) enlarge(ctx context.Context, v Volume, size uint64) (Volume, error) {
+	done, err := a.pools.take(ctx, v.Pool())
+	if err != nil {
+		return Volume{}, err
+	}
+	defer done()
 	pool, err := a.Pool(ctx, v.Pool())
 	if err != nil {
 		return Volume{}, err
 	}
-	release, err := a.reserved.take(pool, v.Slot, size-v.Size)
-	if err != nil {
+	if err := pool.roomFor(size - v.Size); err != nil {
 		return Volume{}, err
 	}
-	defer release()
-	reply, err := a.run(ctx, telemetry.CommandDiskGrow, growScript(v.Slot, a.mark, size))
+	reply, err := a.change(ctx, telemetry.CommandDiskGrow, v.Slot, growScript(v.Slot, a.mark, size))
 	if err != nil {
-		return Volume{}, withFree(err, pool, size-v.Size)
+		return Volume{}, pool.explain(err, size-v.Size)
 	}
 	after, err := theVolume(reply, v.Slot)
 	if err != nil {

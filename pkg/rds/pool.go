@@ -29,6 +29,23 @@ func (p Pool) Available() uint64 {
 	return subtract(room, reserve)
 }
 
+// roomFor is NoSpace, with the figures, where a pool cannot take bytes more.
+func (p Pool) roomFor(bytes uint64) error {
+	if available := p.Available(); bytes > available {
+		return fault.Errorf("", fault.NoSpace, "%d bytes wanted, %d available in pool %s (size %d, free %d, provisioned %d, reserve %d %%)",
+			bytes, available, p.MountPoint, p.Size, p.Free, p.Provisioned, reservePercent)
+	}
+	return nil
+}
+
+// explain says how much room there was, where the array only says that there is none.
+func (p Pool) explain(err error, wanted uint64) error {
+	if fault.KindOf(err) != fault.NoSpace {
+		return err
+	}
+	return fault.Errorf("", fault.NoSpace, "%d bytes wanted, %d free in pool %s: %w", wanted, p.Free, p.MountPoint, err)
+}
+
 func subtract(a, b uint64) uint64 {
 	if b > a {
 		return 0

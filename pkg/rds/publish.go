@@ -18,7 +18,7 @@ type Node struct {
 type PublishRequest struct {
 	Slot        string
 	Node        Node
-	Shared      bool   // a second node may hold it too (raw block, live migration)
+	Mode        Mode
 	TraceParent string // kept with the fence token
 }
 
@@ -36,15 +36,15 @@ type Published struct {
 func (a *Array) Publish(ctx context.Context, req PublishRequest) (Published, error) {
 	op := "publish volume " + req.Slot + " to " + req.Node.ID
 	script := exportScript{slot: req.Slot, mark: a.mark, port: a.port, nqn: NQN(req.Slot, newToken())}
-	script.held = held(tokenOf(script.nqn), req.TraceParent, req.Node.ID)
+	script.held = held(req.Mode, tokenOf(script.nqn), req.TraceParent, req.Node.ID)
 	if a.hostACL {
 		script.host = req.Node.HostNQN
 	}
-	reply, err := a.run(ctx, telemetry.CommandExport, script.body)
+	reply, err := a.change(ctx, telemetry.CommandExport, req.Slot, script.body)
 	if err != nil {
 		return Published{}, fault.Wrap(op, err)
 	}
-	free, err := reply.Int("free")
+	set, err := reply.Int("set")
 	if err != nil {
 		return Published{}, fault.E(op, fault.UnknownOutcome, err)
 	}
@@ -52,7 +52,7 @@ func (a *Array) Publish(ctx context.Context, req PublishRequest) (Published, err
 	if err != nil {
 		return Published{}, fault.Wrap(op, err)
 	}
-	p := Published{Volume: v, Repeat: free == 0, Simulated: Resource{Board: reply.Board}.Simulated()}
+	p := Published{Volume: v, Repeat: set == 0, Simulated: Resource{Board: reply.Board}.Simulated()}
 	if p.Repeat && a.joinable(v, req) {
 		p.Volume, err = a.join(ctx, v, req.Node)
 		p.Repeat = false
@@ -60,44 +60,56 @@ func (a *Array) Publish(ctx context.Context, req PublishRequest) (Published, err
 	if err == nil {
 		err = a.heldAsAsked(p.Volume, req)
 	}
-	if err != nil && free == 1 {
+	if err != nil && set == 1 {
 		err = a.withdraw(ctx, req, err)
 	}
 	p.TraceParent = p.Record.TraceParent
 	return p, fault.Wrap(op, err)
 }
 
+func tokenOf(nqn string) string { return nqn[len(nqn)-2*tokenBytes:] }
+
 // withdraw ends an export that this call has begun and that did not read back as asked: one with an
 // ACL that the array did not take lets in anybody. A rival's export is left alone.
 func (a *Array) withdraw(ctx context.Context, req PublishRequest, cause error) error {
-	script := unexportScript{slot: req.Slot, mark: a.mark, holder: holder(req.Node.ID)}
-	if _, err := a.run(ctx, telemetry.CommandUnexport, script.body); err != nil {
+	script := unexportScript{slot: req.Slot, mark: a.mark, node: req.Node}
+	if _, err := a.change(ctx, telemetry.CommandUnexport, req.Slot, script.body); err != nil {
 		return fault.Errorf("", fault.Unavailable, "%w (and the export could not be taken back: %w)", cause, err)
 	}
 	return cause
 }
 
-func tokenOf(nqn string) string { return nqn[len(nqn)-2*tokenBytes:] }
-
 // heldAsAsked is nil only if ACL, token and record read back as ours.
 func (a *Array) heldAsAsked(v Volume, req PublishRequest) error {
-	switch {
+	const again = "unpublish it from every node, then publish again"
+	switch holders := v.Record.Holders; {
 	case !v.Foreign() && !v.Marked(a.cluster):
 		return explain(fault.Errorf("", fault.Precondition, errOtherCluster))
+	case len(holders) > 0 && !v.Record.HeldBy(req.Node.ID):
+		return fault.Errorf("", fault.Busy, "it is published to %s; it must be unpublished there first", v.describeHolders())
+	case len(holders) > 0 && v.Record.Mode != req.Mode:
+		return fault.Errorf("", fault.Conflict, "it is published to %s as %s, not as %s", v.describeHolders(), v.Record.Mode, req.Mode)
+	case !v.Exported && len(holders) > 0:
+		return fault.Errorf("", fault.Precondition, "its record names %s, but it is not exported: somebody turned that off; %s", v.describeHolders(), again)
 	case !v.Exported:
 		return fault.Errorf("", fault.Unavailable, "the array took the command but does not export the volume")
-	case !v.Record.HeldBy(req.Node.ID):
-		return fault.Errorf("", fault.Busy, "it is published to %s; it must be unpublished there first", v.describeHolders())
-	case len(v.Record.Holders) > 1 && !req.Shared:
-		return fault.Errorf("", fault.Busy, "it is published to %s, which only a volume shared by several nodes may be", v.describeHolders())
+	case len(holders) == 0:
+		return fault.Errorf("", fault.Busy, "it is exported to %s already, and not by this driver; set nvme-tcp-export=no first", v.describeHolders())
 	case v.NQN == "":
 		return fault.Errorf("", fault.Precondition, "the array shows no nvme-tcp-server-nqn for it; set one")
 	case !v.Foreign() && v.NQN != NQN(v.Slot, v.Record.Token):
-		return fault.Errorf("", fault.Precondition, "its NQN is %s, but its record has token %s; unpublish it from every node, then publish again", v.NQN, v.Record.Token)
-	case a.hostACL && !slices.Contains(v.Hosts, req.Node.HostNQN):
-		return fault.Errorf("", fault.Precondition, "its record names the node, but its ACL lets in %s; unpublish it from every node, then publish again", v.describeACL())
-	case a.hostACL && len(v.Hosts) != len(v.Record.Holders):
-		return fault.Errorf("", fault.Precondition, "its ACL lets in %s, but its record names %s; unpublish it from every node, then publish again", v.describeACL(), v.describeHolders())
+		return fault.Errorf("", fault.Precondition, "its NQN is %s, but its record has token %s; %s", v.NQN, v.Record.Token, again)
+	default:
+		return a.aclAsAsked(v, req.Node)
+	}
+}
+
+func (a *Array) aclAsAsked(v Volume, node Node) error {
+	switch {
+	case !a.hostACL && len(v.Hosts) > 0:
+		return fault.Errorf("", fault.Precondition, "--rds-host-acl is off, but its ACL lets in %s only; set nvme-tcp-server-allow-host-name=\"\"", v.describeACL())
+	case a.hostACL && (!slices.Contains(v.Hosts, node.HostNQN) || len(v.Hosts) != len(v.Record.Holders)):
+		return fault.Errorf("", fault.Precondition, "its record names %s, but its ACL lets in %s; unpublish it from every node, then publish again", v.describeHolders(), v.describeACL())
 	default:
 		return nil
 	}
@@ -108,7 +120,7 @@ const maxHolders = 2
 
 func (a *Array) joinable(v Volume, req PublishRequest) bool {
 	holders := v.Record.Holders
-	return req.Shared && a.hostACL && v.Exported && (v.Marked(a.cluster) || v.Foreign()) &&
+	return req.Mode == ModeShared && v.Record.Mode == ModeShared && a.hostACL && v.Exported && (v.Marked(a.cluster) || v.Foreign()) &&
 		len(holders) > 0 && len(holders) < maxHolders && !v.Record.HeldBy(req.Node.ID) && len(v.Hosts) == len(holders)
 }
 
@@ -118,8 +130,8 @@ func (a *Array) join(ctx context.Context, v Volume, node Node) (Volume, error) {
 }
 
 func (a *Array) setHolders(ctx context.Context, v Volume, holders, hosts []string) (Volume, error) {
-	comment := staticPart(v.Comment) + separator + held(v.Record.Token, v.Record.TraceParent, holders...)
-	reply, err := a.run(ctx, telemetry.CommandExport, replaceHolders(v.Slot, v.Comment, comment, joinACL(hosts...)))
+	state := held(v.Record.Mode, v.Record.Token, v.Record.TraceParent, holders...)
+	reply, err := a.change(ctx, telemetry.CommandExport, v.Slot, replaceHolders(v.Slot, stateOf(v.Comment), state, joinACL(hosts...)))
 	if err != nil {
 		return Volume{}, err
 	}
@@ -127,7 +139,7 @@ func (a *Array) setHolders(ctx context.Context, v Volume, holders, hosts []strin
 	if err != nil {
 		return Volume{}, err
 	}
-	if !slices.Equal(after.Hosts, hosts) || after.Comment != comment {
+	if !slices.Equal(after.Hosts, hosts) || stateOf(after.Comment) != separator+state {
 		return Volume{}, fault.Errorf("", fault.Unavailable, "another command changed its holders at the same time; it is now held by %s", after.describeHolders())
 	}
 	return after, nil

@@ -2,6 +2,7 @@ package rds
 
 import (
 	"strconv"
+	"strings"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/routeros"
 )
@@ -12,27 +13,32 @@ type exportScript struct {
 	port            int
 }
 
-// body exports the volume if it is not exported, in one `set`: ACL, NQN, record, export.
-// A volume that is exported already is only shown.
+// body exports the volume if nobody holds it, in one `set`: ACL, NQN, record, export. One that is
+// held or exported already is only shown.
 func (s exportScript) body(put routeros.Put) string {
 	return join(
-		findSlot(s.slot),
-		count(put, "n", "rdsD"),
-		":local rdsF [/disk find where slot="+routeros.Quote(s.slot)+" type=file nvme-tcp-export=no]",
-		count(put, "free", "rdsF"),
-		":if ([:len $rdsF] = 1) do={"+join(
+		":local rdsF "+fileDisk(s.slot, " nvme-tcp-export=no"),
+		":local rdsN 0",
+		when(one("rdsF"),
 			readComment("rdsF"),
-			":if (("+startsWith(mark)+") && !("+startsWith(s.mark)+")) do={"+raise(errOtherCluster)+"}",
-			fileMustExist("rdsF"),
-			":if ("+startsWith(s.mark)+") do={"+s.set(true)+"} else={"+s.set(false)+"}",
-		)+"}",
+			when(otherCluster(s.mark), raise(errOtherCluster)),
+			when("!("+stateHas(separator+stateHeld)+")",
+				":set rdsN 1",
+				readPath("rdsF"),
+				fileMustExist(),
+				":if ("+startsWith(s.mark)+") do={"+s.set(true)+"} else={"+join(when(ownForm(s.slot), raise(errEdited)), s.set(false))+"}",
+			),
+		),
+		put("set", "$rdsN"),
 		rowOf(put, s.slot),
 	)
 }
 
-// set exports what rdsF names. Items of other tools keep their NQN.
+// set looks once more for an item that is not exported, so that of two controllers as few as
+// possible write at the same moment. Items of other tools keep their NQN.
 func (s exportScript) set(own bool) string {
-	text := "/disk set $rdsF comment=($rdsC . " + routeros.Quote(separator+s.held) + ") nvme-tcp-server-port=" + strconv.Itoa(s.port)
+	text := "/disk set " + fileDisk(s.slot, " nvme-tcp-export=no") +
+		" comment=($rdsC . " + routeros.Quote(separator+s.held) + ") nvme-tcp-server-port=" + strconv.Itoa(s.port)
 	if own {
 		text += " nvme-tcp-server-nqn=" + routeros.Quote(s.nqn)
 	}
@@ -42,66 +48,63 @@ func (s exportScript) set(own bool) string {
 	return text + " nvme-tcp-export=yes"
 }
 
-// fileMustExist stops where the backing file was removed behind our back, so that the
-// array cannot make a new, empty one in its place.
-func fileMustExist(variable string) string {
-	return join(
-		":local rdsG [:tostr [/disk get $"+variable+" file-path]]",
-		`:if ([:pick $rdsG 0 1] = "/") do={:set rdsG [:pick $rdsG 1 [:len $rdsG]]}`,
-		":if ([:len [/file find where name=$rdsG]] = 0) do={"+raise(errFileGone)+"}",
-	)
-}
-
+// unexportScript ends the export for a node that is the only holder, or for every node where none
+// is named. Else it only shows the volume.
 type unexportScript struct {
 	slot, mark string
-	host       string // ACL that must match; "" where the ACL is off or every holder goes
-	holder     string // text that the comment must have; "" where host decides or every holder goes
+	node       Node
 }
 
-// body takes the export down in one `set`, record and token with it. The token's NQN is
-// gone for good: that is the fence (design.md §5).
+// body takes export, token and record down in one `set`. The token's NQN is gone for good: that is
+// the fence (design.md §5). Items of another cluster are none of ours, whoever holds them.
 func (s unexportScript) body(put routeros.Put) string {
-	where := "slot=" + routeros.Quote(s.slot) + " type=file nvme-tcp-export=yes"
-	if s.host != "" {
-		where += " nvme-tcp-server-allow-host-name=" + routeros.Quote(s.host)
-	}
+	set := "/disk set $rdsF nvme-tcp-export=no comment="
+	closed := " nvme-tcp-server-nqn=" + routeros.Quote(closedNQN(s.slot))
 	return join(
-		findSlot(s.slot),
-		count(put, "n", "rdsD"),
-		":local rdsF [/disk find where "+where+"]",
-		":if ([:len $rdsF] = 1) do={"+join(
-			":local rdsA [:tostr [/disk get $rdsF comment]]",
+		":local rdsF "+fileDisk(s.slot, ""),
+		when(one("rdsF"),
 			readComment("rdsF"),
-			":if ("+s.condition()+") do={"+join(
+			readPath("rdsF"),
+			when("!("+otherCluster(s.mark)+") && ("+s.condition()+")",
 				put("cut", `"1"`),
-				":if ("+startsWith(s.mark)+") do={/disk set $rdsF nvme-tcp-export=no nvme-tcp-server-nqn="+routeros.Quote(closedNQN(s.slot))+
-					" comment=($rdsC . "+routeros.Quote(separator+stateFree)+")} else={/disk set $rdsF nvme-tcp-export=no comment=$rdsC}",
-			)+"}",
-		)+"}",
+				":if ("+startsWith(s.mark)+") do={"+set+"($rdsC . "+routeros.Quote(separator+stateFree)+")"+closed+
+					"} else={:if ("+ownForm(s.slot)+") do={"+set+"$rdsC"+closed+"} else={"+set+"$rdsC}}",
+			),
+		),
 		rowOf(put, s.slot),
 	)
 }
 
-// condition is what must hold of the full comment (rdsA) or its static part (rdsC).
+// condition: the record names this node alone; or it names nobody, and the ACL lets in this node
+// alone (the record was edited by hand). For every node: whatever the driver has exported.
 func (s unexportScript) condition() string {
-	switch {
-	case s.host != "":
-		return "true"
-	case s.holder != "":
-		return `[:typeof [:find $rdsA ` + routeros.Quote(s.holder) + `]] = "num"`
-	default: // every holder: only what this driver has exported
-		return "(" + startsWith(s.mark) + `) || ([:typeof [:find $rdsA ` + routeros.Quote(separator+stateHeld) + `]] = "num")`
+	exported := " nvme-tcp-export=yes"
+	if s.node.ID == "" {
+		return "(" + stateHas(separator+stateHeld) + ") || (((" + startsWith(s.mark) + ") || (" + ownForm(s.slot) + ")) && ([:len " + fileDisk(s.slot, exported) + "] = 1))"
 	}
+	alone := `$rdsS~` + routeros.Quote(" "+literally(holder(s.node.ID))+"$")
+	nobody := "!(" + stateHas(" "+holderKey) + ")"
+	mine := "[:len " + fileDisk(s.slot, exported+" nvme-tcp-server-allow-host-name="+routeros.Quote(s.node.HostNQN)) + "] = 1"
+	return "(" + alone + ") || ((" + nobody + ") && (" + mine + "))"
 }
 
-// replaceHolders changes ACL and record of an exported volume if its comment is still the
-// one that was read: the nearest to a compare-and-set that the console has.
-func replaceHolders(slot, oldComment, newComment, acl string) routeros.Body {
+// literally makes a regular expression of a node id, in which only the dot means something else.
+func literally(text string) string { return strings.ReplaceAll(text, ".", "[.]") }
+
+// replaceHolders changes ACL and record of an exported volume if its state is still the one that
+// was read. The part of the comment that is not ours to change never leaves the array.
+func replaceHolders(slot, oldState, newState, acl string) routeros.Body {
 	return func(put routeros.Put) string {
+		set := "/disk set $rdsF comment=($rdsC . " + routeros.Quote(separator+newState) + ")"
+		if acl != "" {
+			set += " nvme-tcp-server-allow-host-name=" + routeros.Quote(acl)
+		}
 		return join(
-			":local rdsF [/disk find where slot="+routeros.Quote(slot)+" type=file nvme-tcp-export=yes comment="+routeros.Quote(oldComment)+"]",
-			count(put, "n", "rdsF"),
-			":if ([:len $rdsF] = 1) do={/disk set $rdsF comment="+routeros.Quote(newComment)+" nvme-tcp-server-allow-host-name="+routeros.Quote(acl)+"}",
+			":local rdsF "+fileDisk(slot, ""),
+			when(one("rdsF"),
+				readComment("rdsF"),
+				when("$rdsS = "+routeros.Quote(oldState), set),
+			),
 			rowOf(put, slot),
 		)
 	}

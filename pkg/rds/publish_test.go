@@ -14,7 +14,7 @@ import (
 const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 func publish(slot, name string) rds.PublishRequest {
-	return rds.PublishRequest{Slot: slot, Node: node(name), TraceParent: trace}
+	return rds.PublishRequest{Slot: slot, Node: node(name), Mode: rds.ModeMount, TraceParent: trace}
 }
 
 func TestPublishExportsToOneNodeAndRepeats(t *testing.T) {
@@ -34,7 +34,7 @@ func TestPublishExportsToOneNodeAndRepeats(t *testing.T) {
 	if !r.sim.MayConnect(p.NQN, node("n1").HostNQN) || r.sim.MayConnect(p.NQN, node("n2").HostNQN) {
 		t.Error("the array lets in the wrong host")
 	}
-	again, err := r.Publish(soon(t), rds.PublishRequest{Slot: v.Slot, Node: node("n1"), TraceParent: "00-other-other-01"})
+	again, err := r.Publish(soon(t), rds.PublishRequest{Slot: v.Slot, Node: node("n1"), Mode: rds.ModeMount, TraceParent: "00-other-other-01"})
 	if err != nil || !again.Repeat || again.NQN != p.NQN || again.TraceParent != trace {
 		t.Errorf("again: %+v, %v", again, err)
 	}
@@ -90,7 +90,7 @@ func TestTwoHoldersOfASharedVolume(t *testing.T) {
 	v := r.mustCreate(t, "a", gib)
 	shared := func(name string) rds.PublishRequest {
 		req := publish(v.Slot, name)
-		req.Shared = true
+		req.Mode = rds.ModeShared
 		return req
 	}
 	first, err := r.Publish(soon(t), shared("n1"))
@@ -112,7 +112,7 @@ func TestTwoHoldersOfASharedVolume(t *testing.T) {
 	_, err = r.Publish(soon(t), shared("n3"))
 	wantKind(t, err, fault.Busy)
 	_, err = r.Publish(soon(t), publish(v.Slot, "n2"))
-	wantKind(t, err, fault.Busy) // alone, while two hold it
+	wantKind(t, err, fault.Conflict) // in another way, while two hold it
 	if changed, err := r.Unpublish(soon(t), v.Slot, node("n1")); err != nil || !changed {
 		t.Fatalf("changed %v, %v", changed, err)
 	}

@@ -7,7 +7,7 @@ import (
 
 // The comment of a volume's item reads
 //
-//	rds-csi cluster=K pvc=NAMESPACE/NAME pv=NAME -- rds-csi held token=T trace=TP by=NODE;by=NODE;
+//	rds-csi cluster=K pvc=NAMESPACE/NAME pv=NAME -- rds-csi held mode=M token=T trace=TP by=NODE;by=NODE;
 //	rds-csi cluster=K pvc=NAMESPACE/NAME pv=NAME -- rds-csi free
 //
 // The part before the separator is written once and kept by every later command, so that
@@ -25,10 +25,21 @@ type Record struct {
 	Cluster     string // "" on items of other tools
 	PVC         string // namespace/name, "" where unknown
 	PV          string
+	Mode        Mode     // how the holders use it, "" while no node holds the volume
 	Token       string   // fence token, "" while no node holds the volume and on items of other tools
 	TraceParent string   // of the publish that drew the token
 	Holders     []string // node ids
 }
+
+// Mode is how a holder uses a volume. Only holders in ModeShared may be two.
+type Mode string
+
+// The modes.
+const (
+	ModeMount  Mode = "mount"  // a file system, on one node
+	ModeBlock  Mode = "block"  // raw, on one node
+	ModeShared Mode = "shared" // raw, on the source and the target of a live migration
+)
 
 // Origin names what a volume was made for.
 type Origin struct {
@@ -61,9 +72,9 @@ func word(s string) string {
 }
 
 // held is the part of the comment behind the separator while nodes hold the volume.
-func held(token, traceParent string, holders ...string) string {
+func held(mode Mode, token, traceParent string, holders ...string) string {
 	var b strings.Builder
-	b.WriteString(stateHeld + " token=" + word(token) + " trace=" + word(traceParent) + " ")
+	b.WriteString(stateHeld + " mode=" + string(mode) + " token=" + word(token) + " trace=" + word(traceParent) + " ")
 	for _, h := range holders {
 		b.WriteString(holder(h))
 	}
@@ -72,7 +83,9 @@ func held(token, traceParent string, holders ...string) string {
 
 // holder is how a node stands in the comment. The closing semicolon keeps one node's id
 // from being found inside another's.
-func holder(nodeID string) string { return "by=" + nodeID + ";" }
+func holder(nodeID string) string { return holderKey + nodeID + ";" }
+
+const holderKey = "by="
 
 // parseRecord reads a comment. One that is not ours gives an empty record.
 func parseRecord(comment string) Record {
@@ -89,9 +102,10 @@ func parseRecord(comment string) Record {
 	if len(words) == 0 || words[0] != stateHeld {
 		return r
 	}
+	r.Mode = Mode(field(words, "mode"))
 	r.Token, r.TraceParent = field(words, "token"), field(words, "trace")
 	for part := range strings.SplitSeq(words[len(words)-1], ";") {
-		if node, ok := strings.CutPrefix(part, "by="); ok {
+		if node, ok := strings.CutPrefix(part, holderKey); ok {
 			r.Holders = append(r.Holders, node)
 		}
 	}
@@ -111,8 +125,11 @@ func field(words []string, key string) string {
 // HeldBy tells whether the record names the node as a holder.
 func (r Record) HeldBy(nodeID string) bool { return slices.Contains(r.Holders, nodeID) }
 
-// staticPart is the comment without the driver's changing state.
-func staticPart(comment string) string {
-	static, _, _ := strings.Cut(comment, separator)
-	return static
+// stateOf is the changing part of a comment, with its separator.
+func stateOf(comment string) string {
+	_, state, found := strings.Cut(comment, separator)
+	if !found {
+		return ""
+	}
+	return separator + state
 }

@@ -15,10 +15,10 @@ func TestRecordReadsWhatItWrites(t *testing.T) {
 		want          Record
 	}{
 		{"free", static + separator + stateFree, Record{Cluster: "c1", PVC: "default/data", PV: "pvc-1"}},
-		{"held", static + separator + held("0a1b2c3d", "00-t-s-01", "n1/u1"),
-			Record{Cluster: "c1", PVC: "default/data", PV: "pvc-1", Token: "0a1b2c3d", TraceParent: "00-t-s-01", Holders: []string{"n1/u1"}}},
-		{"held by two, no trace", static + separator + held("0a1b2c3d", "", "n1/u1", "n2/u2"),
-			Record{Cluster: "c1", PVC: "default/data", PV: "pvc-1", Token: "0a1b2c3d", Holders: []string{"n1/u1", "n2/u2"}}},
+		{"held", static + separator + held(ModeMount, "0a1b2c3d", "00-t-s-01", "n1/u1"),
+			Record{Cluster: "c1", PVC: "default/data", PV: "pvc-1", Mode: ModeMount, Token: "0a1b2c3d", TraceParent: "00-t-s-01", Holders: []string{"n1/u1"}}},
+		{"held by two, no trace", static + separator + held(ModeShared, "0a1b2c3d", "", "n1/u1", "n2/u2"),
+			Record{Cluster: "c1", PVC: "default/data", PV: "pvc-1", Mode: ModeShared, Token: "0a1b2c3d", Holders: []string{"n1/u1", "n2/u2"}}},
 		{"nothing known of it", describe("c1", Origin{}) + separator + stateFree, Record{Cluster: "c1"}},
 		{"of another tool", "my old server", Record{}},
 		{"empty", "", Record{}},

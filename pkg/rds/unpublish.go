@@ -2,6 +2,7 @@ package rds
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
@@ -12,27 +13,29 @@ import (
 // where the node held nothing. When the last holder goes, the export ends and its NQN with it:
 // a node that comes back later finds nothing to write to. When one of two goes, the export stays,
 // and with it the live session of the one that went (the array cannot cut a single host).
+//
+// nil says that the node cannot connect from now on, whatever was edited by hand.
 func (a *Array) Unpublish(ctx context.Context, slot string, node Node) (changed bool, err error) {
 	op := "unpublish volume " + slot + " from " + nameOf(node)
-	reply, err := a.run(ctx, telemetry.CommandUnexport, a.cut(slot, node).body)
+	script := unexportScript{slot: slot, mark: a.mark, node: node}
+	reply, err := a.change(ctx, telemetry.CommandUnexport, slot, script.body)
 	if err != nil {
 		return false, fault.Wrap(op, err)
 	}
 	_, changed = reply.Value("cut")
 	v, err := theVolume(reply, slot)
-	if fault.KindOf(err) == fault.NotFound {
-		return changed, nil // gone altogether: nobody can hold it
-	}
-	if err != nil {
+	switch {
+	case fault.KindOf(err) == fault.NotFound, errors.Is(err, errNoFileDisk):
+		return changed, nil // such an item is never published
+	case err != nil:
 		return changed, fault.Wrap(op, err)
-	}
-	if changed && v.Exported {
+	case changed && v.Exported:
 		return true, fault.Errorf(op, fault.Unavailable, "the array took the command but still exports the volume as %s", v.NQN)
-	}
-	if !v.Exported || !a.stillIn(v, node) {
+	case changed || a.free(v, node):
 		return changed, nil
+	default:
+		return true, fault.Wrap(op, a.leave(ctx, v, node))
 	}
-	return true, fault.Wrap(op, a.leave(ctx, v, node))
 }
 
 func nameOf(node Node) string {
@@ -42,35 +45,32 @@ func nameOf(node Node) string {
 	return node.ID
 }
 
-// cut ends the export if the node is its only holder. With an ACL that is what decides: the
-// comment may have been edited by hand, and a holder that can still connect must be fenced.
-func (a *Array) cut(slot string, node Node) unexportScript {
-	script := unexportScript{slot: slot, mark: a.mark}
+// free tells that the node, or every node, is proven to hold nothing of the volume.
+func (a *Array) free(v Volume, node Node) bool {
 	switch {
+	case !v.Foreign() && !v.Marked(a.cluster):
+		return true // another cluster's: never published by this one
+	case slices.Contains(v.Hosts, node.HostNQN), v.Record.HeldBy(node.ID):
+		return false
+	case !v.Exported, len(v.Record.Holders) > 0:
+		return true
 	case node.ID == "":
-	case a.hostACL:
-		script.host = node.HostNQN
+		return true // exported, and not by this driver
 	default:
-		script.holder = holder(node.ID)
+		// An export of ours whose record was lost, and that lets in anybody.
+		return len(v.Hosts) > 0 || !MatchesSlot(v.NQN, v.Slot)
 	}
-	return script
 }
 
-func (a *Array) stillIn(v Volume, node Node) bool {
-	if node.ID == "" {
-		return v.Marked(a.cluster) || len(v.Record.Holders) > 0
-	}
-	return slices.Contains(v.Hosts, node.HostNQN) || v.Record.HeldBy(node.ID)
-}
-
-// leave takes one of two holders out and keeps the export for the other.
+// leave takes one of two holders out and keeps the export for the other. An ACL that would become
+// empty is not written: it would let in anybody.
 func (a *Array) leave(ctx context.Context, v Volume, node Node) error {
 	without := func(list []string, gone string) []string {
 		return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == gone })
 	}
 	holders, hosts := without(v.Record.Holders, node.ID), without(v.Hosts, node.HostNQN)
-	if node.ID == "" || len(hosts) == 0 || !v.Marked(a.cluster) && !v.Foreign() {
-		return fault.Errorf("", fault.Precondition, "it is still exported to %s (record: %s); set nvme-tcp-export=no by hand if no node uses it", v.describeACL(), v.describeHolders())
+	if len(holders) == 0 || len(v.Hosts) > 0 && len(hosts) == 0 {
+		return fault.Errorf("", fault.Precondition, "it is exported to %s, and its record names %s: somebody has edited it; set nvme-tcp-export=no by hand once no node uses it", v.describeACL(), v.describeRecord())
 	}
 	_, err := a.setHolders(ctx, v, holders, hosts)
 	return err

@@ -1,6 +1,7 @@
 package rds
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,6 +73,9 @@ func splitACL(s string) []string {
 	return hosts
 }
 
+// errNoFileDisk: only file disks are ever published, grown or deleted.
+var errNoFileDisk = errors.New("the driver works on disks of type file only")
+
 // theVolume reads the reply of a command that prints the row of one slot.
 func theVolume(reply *routeros.Reply, slot string) (Volume, error) {
 	rows, err := reply.Rows("row")
@@ -87,14 +91,21 @@ func theVolume(reply *routeros.Reply, slot string) (Volume, error) {
 		return Volume{}, fault.Errorf("", fault.Precondition, "the array has %d disks in slot %s; remove all but one", len(rows), slot)
 	}
 	if t := rows[0].String("type"); t != "file" {
-		return Volume{}, fault.Errorf("", fault.Precondition, "slot %s is a disk of type %s; the driver works on type file only", slot, t)
+		return Volume{}, fault.Errorf("", fault.Precondition, "slot %s is a disk of type %s: %w", slot, t, errNoFileDisk)
 	}
 	return volumeOf(rows[0])
 }
 
+func (v Volume) describeRecord() string {
+	if len(v.Record.Holders) == 0 {
+		return "nobody"
+	}
+	return strings.Join(v.Record.Holders, " and ")
+}
+
 func (v Volume) describeHolders() string {
 	if len(v.Record.Holders) > 0 {
-		return strings.Join(v.Record.Holders, " and ")
+		return v.describeRecord()
 	}
 	if len(v.Hosts) > 0 {
 		return "host " + strings.Join(v.Hosts, " and ")
