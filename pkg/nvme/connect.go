@@ -16,6 +16,10 @@ import (
 // down what this call made; where that is not certain the error is Unavailable. With several
 // portals the first that answers decides; where the device is a multipath head the others are
 // added as further paths, as far as they answer.
+//
+// A read-only flag on an adopted device (BLKROSET) stays: Connect is also asked for a volume that
+// is in use, and cannot tell a flag that guards a read-only user from one that was left behind. A
+// device of a new controller has none.
 func (h *Host) Connect(ctx context.Context, t Target) (Device, error) {
 	op := "connect " + t.NQN
 	if err := t.validate(); err != nil {
@@ -145,7 +149,7 @@ func (h *Host) awaitDevice(ctx context.Context, t Target, p Portal, name string,
 func (h *Host) identified(t Target, p Portal, name string) (controller, error) {
 	c, err := h.tree.controller(name)
 	switch {
-	case vanished(err):
+	case errors.Is(err, errGone):
 		return c, errStop{fault.Errorf("look at "+name, fault.NVMeControllerLost, "the kernel removed the controller: %w", err)}
 	case err != nil:
 		return c, err

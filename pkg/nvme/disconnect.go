@@ -65,56 +65,58 @@ func (h *Host) remove(ctx context.Context, cs []controller, reason telemetry.Dis
 		span.End(err)
 		h.metrics.RecordNVMeDisconnect(ctx, reason, err)
 	}()
-	for _, c := range cs {
-		if err := h.unused(ctx, c); err != nil {
-			return err
-		}
-	}
-	if err := ctx.Err(); err != nil { // a call that is over deletes nothing any more
-		return fault.Wrap("check that nothing uses the device", err)
-	}
 	wake, stop := h.watch()
 	defer stop()
 	looks, err := poll(ctx, wake, func() error { return h.deleteAll(ctx, cs, left) })
 	span.Set(telemetry.PollCount(looks))
+	if _, refused := errors.AsType[*fault.Error](err); refused {
+		return err
+	}
 	return fault.E("remove the controller", fault.Unavailable, err)
 }
 
-// unused is nil when nothing uses the controller's devices, or when a removal is running, which
-// was found to be allowed.
-func (h *Host) unused(ctx context.Context, c controller) error {
-	if h.calls.writing(deletePath(c)) {
-		return nil
-	}
-	disks, err := h.tree.disks(c)
-	if vanished(err) {
-		return nil
-	}
-	if err != nil {
-		return fault.E("look for the devices of "+c.name, fault.Busy, err)
-	}
-	for _, d := range disks {
-		if err := h.usage.free(ctx, filepath.Join(h.tree.dev, d.name), d.dir); err != nil {
-			return err
+// unused is nil when nothing uses the devices of any of cs. Those with a removal running do not
+// count: it was found to be allowed.
+func (h *Host) unused(ctx context.Context, cs []controller) error {
+	for _, c := range cs {
+		if h.calls.writing(deletePath(c)) {
+			continue
+		}
+		disks, err := h.tree.disks(c)
+		if errors.Is(err, errGone) {
+			continue
+		}
+		if err != nil {
+			return fault.E("look for the devices of "+c.name, fault.Busy, err)
+		}
+		for _, d := range disks {
+			if err := h.usage.free(ctx, filepath.Join(h.tree.dev, d.name), d.dir); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	// A call that is over deletes nothing any more.
+	return fault.Wrap("check that nothing uses the device", ctx.Err())
 }
 
 func deletePath(c controller) string { return filepath.Join(c.dir, "delete_controller") }
 
-// deleteAll asks for the removal of those of cs that are left and not yet going. What was not
-// among the checked ones is never deleted.
+// deleteAll asks for the removal of those of cs that are left and not yet going, which nothing
+// may use: each time, as the device of one that was never live comes later. What is not among cs
+// is never deleted.
 func (h *Host) deleteAll(ctx context.Context, cs []controller, left func() ([]controller, error)) error {
 	remaining, err := left()
 	if err != nil {
 		return err
 	}
-	for _, c := range remaining {
-		checked := slices.ContainsFunc(cs, func(k controller) bool { return k.name == c.name })
-		if !checked || strings.HasPrefix(c.state, stateDeleting) {
-			continue
-		}
+	doomed := slices.DeleteFunc(slices.Clone(remaining), func(c controller) bool {
+		meant := slices.ContainsFunc(cs, func(k controller) bool { return k.name == c.name })
+		return !meant || strings.HasPrefix(c.state, stateDeleting)
+	})
+	if err := h.unused(ctx, doomed); err != nil {
+		return errStop{err}
+	}
+	for _, c := range doomed {
 		// EBUSY: the kernel deletes no controller that was never live; it may be soon.
 		err := h.calls.write(ctx, deletePath(c), "1")
 		if err != nil && !vanished(err) && !errors.Is(err, unix.EBUSY) && ctx.Err() == nil {

@@ -18,49 +18,63 @@ type disk struct {
 	shared    bool // a multipath head, which belongs to the subsystem and not to one controller
 }
 
-// disks lists the block devices behind a controller. With native multipath the controller
-// holds only hidden path nodes; their head, the usable device, hangs off the subsystem
-// (facts/nvme.md §1.4, vm.md "What the kernel did" 3).
+// disks lists the block devices behind a controller, errGone when there is no such controller
+// any more. With native multipath the controller holds only hidden path nodes; their head, the
+// usable device, hangs off the subsystem (facts/nvme.md §1.4, vm.md "What the kernel did" 3). A
+// path without a head is an error, not no disk: whether something uses the head is unknown then.
 func (t tree) disks(c controller) ([]disk, error) {
-	entries, err := os.ReadDir(c.dir)
+	entries, err := devices(c.dir)
 	if err != nil {
 		return nil, err
 	}
 	var disks []disk
 	for _, e := range entries {
 		dir := filepath.Join(c.dir, e.Name())
-		switch {
-		case diskName.MatchString(e.Name()) && !t.hidden(dir):
-			disks = append(disks, disk{name: e.Name(), dir: dir})
-		case pathName.MatchString(e.Name()):
-			heads, err := t.heads(c, dir)
-			if err != nil {
-				return nil, err
-			}
-			disks = append(disks, heads...)
+		isPath := pathName.MatchString(e.Name())
+		if !isPath && !diskName.MatchString(e.Name()) {
+			continue
 		}
+		hidden, err := t.hidden(dir)
+		if err != nil {
+			return nil, err
+		}
+		if !isPath && !hidden {
+			disks = append(disks, disk{name: e.Name(), dir: dir})
+			continue
+		}
+		heads, err := t.heads(c, dir)
+		if err != nil {
+			return nil, fmt.Errorf("the device of path %s: %w", e.Name(), err)
+		}
+		disks = append(disks, heads...)
 	}
 	return disks, nil
 }
 
 // hidden devices have no node in /dev. Kernels without the attribute have no hidden devices.
-func (t tree) hidden(dir string) bool {
+func (t tree) hidden(dir string) (bool, error) {
 	text, err := t.attrs.Read(filepath.Join(dir, "hidden"))
-	return err == nil && text == "1"
+	if vanished(err) {
+		return false, nil
+	}
+	return text == "1", err
 }
 
+var errNoHead error = errUnusable{errors.New("the controller's subsystem has no block device for it yet")}
+
 // heads finds the usable devices of a hidden path: those of the controller's subsystem with
-// the same namespace. Names would say it too, but names have been known to disagree.
+// the same namespace. Names would say it too, but names have been known to disagree. It is
+// errNoHead when there is none, and none without an error when the path itself is gone.
 func (t tree) heads(c controller, path string) ([]disk, error) {
 	want, err := t.namespace(path)
-	if vanished(err) {
+	if errors.Is(err, errGone) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	dir, err := t.subsystem(c)
-	if err != nil || dir == "" {
+	if err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(dir)
@@ -69,30 +83,50 @@ func (t tree) heads(c controller, path string) ([]disk, error) {
 	}
 	var heads []disk
 	for _, e := range entries {
-		head := filepath.Join(dir, e.Name())
-		if !diskName.MatchString(e.Name()) || t.hidden(head) {
-			continue
+		head := disk{name: e.Name(), dir: filepath.Join(dir, e.Name()), shared: true}
+		same, err := t.heading(head, want)
+		if err != nil {
+			return nil, err
 		}
-		if got, err := t.namespace(head); err == nil && got == want {
-			heads = append(heads, disk{name: e.Name(), dir: head, shared: true})
+		if same {
+			heads = append(heads, head)
 		}
 	}
+	if len(heads) == 0 {
+		return nil, errNoHead
+	}
 	return heads, nil
+}
+
+// heading tells whether d is a usable device of the namespace.
+func (t tree) heading(d disk, want namespace) (bool, error) {
+	if !diskName.MatchString(d.name) {
+		return false, nil
+	}
+	hidden, err := t.hidden(d.dir)
+	if err != nil || hidden {
+		return false, err
+	}
+	got, err := t.namespace(d.dir)
+	if errors.Is(err, errGone) {
+		return false, nil
+	}
+	return got == want, err
 }
 
 // namespace is what a path and its head have in common.
 type namespace struct{ nsid, wwid string }
 
 func (t tree) namespace(dir string) (namespace, error) {
-	nsid, err := t.attrs.Read(filepath.Join(dir, "nsid"))
+	nsid, err := attribute(t.attrs, dir, "nsid")
 	if err != nil {
 		return namespace{}, err
 	}
-	wwid, err := t.attrs.Read(filepath.Join(dir, "wwid"))
+	wwid, err := attribute(t.attrs, dir, "wwid")
 	return namespace{nsid: nsid, wwid: wwid}, err
 }
 
-// subsystem finds the directory of the controller's subsystem, "" while there is none. Its
+// subsystem finds the directory of the controller's subsystem, errNoHead where there is none. Its
 // number need not be the controller's, and a link to a controller that is gone may dangle
 // (vm.md "What the kernel did" 6).
 func (t tree) subsystem(c controller) (string, error) {
@@ -102,19 +136,29 @@ func (t tree) subsystem(c controller) (string, error) {
 	}
 	self, err := filepath.EvalSymlinks(c.dir)
 	if err != nil {
-		return "", err
+		return "", gone(c.dir, err)
 	}
 	for _, e := range entries {
 		dir := filepath.Join(t.sys, "class/nvme-subsystem", e.Name())
-		nqn, err := t.attrs.Read(filepath.Join(dir, "subsysnqn"))
-		if err != nil || nqn != c.nqn {
+		nqn, err := attribute(t.attrs, dir, "subsysnqn")
+		if errors.Is(err, errGone) {
 			continue
 		}
-		if member, err := filepath.EvalSymlinks(filepath.Join(dir, c.name)); err == nil && member == self {
+		if err != nil {
+			return "", err
+		}
+		if nqn != c.nqn {
+			continue
+		}
+		member, err := filepath.EvalSymlinks(filepath.Join(dir, c.name))
+		if err != nil && !vanished(err) {
+			return "", err
+		}
+		if err == nil && member == self {
 			return dir, nil
 		}
 	}
-	return "", nil
+	return "", errNoHead
 }
 
 // verify proves that the node in /dev is the disk sysfs shows: same number, same size, by an
@@ -132,13 +176,13 @@ func (t tree) verify(ctx context.Context, d disk) (Device, error) {
 	opened, err := t.calls.identify(ctx, path)
 	switch {
 	case err != nil:
-		return Device{}, err
+		return Device{}, gone(d.dir, err)
 	case opened.num != num:
 		return Device{}, fmt.Errorf("%s is device %s, but sysfs says that %s is %s", path, opened.num, d.name, num)
 	case opened.size != size:
 		return Device{}, fmt.Errorf("%s has %d bytes, but sysfs says %d", path, opened.size, size)
 	case size == 0:
-		return Device{}, fmt.Errorf("%s has no size yet", path)
+		return Device{}, errUnusable{fmt.Errorf("%s has no size yet", path)}
 	}
 	wwid, err := t.attrs.Read(filepath.Join(d.dir, "wwid"))
 	if err != nil && !vanished(err) {
@@ -148,7 +192,7 @@ func (t tree) verify(ctx context.Context, d disk) (Device, error) {
 }
 
 func (t tree) size(dir string) (uint64, error) {
-	text, err := t.attrs.Read(filepath.Join(dir, "size"))
+	text, err := attribute(t.attrs, dir, "size")
 	if err != nil {
 		return 0, err
 	}
@@ -159,13 +203,13 @@ func (t tree) size(dir string) (uint64, error) {
 	return sectors * sectorBytes, nil
 }
 
-var errNoDisk = errors.New("the controller has no block device yet")
+var errNoDisk error = errUnusable{errors.New("the controller has no block device yet")}
 
-// device is the one verified block device behind a live controller. More than one namespace is
-// no volume of ours, and which of them was meant cannot be told.
+// device is the one verified block device behind a live controller, errUnusable when there is
+// none. More than one namespace is no volume of ours, and which of them was meant cannot be told.
 func (t tree) device(ctx context.Context, c controller) (Device, bool, error) {
 	if c.state != stateLive {
-		return Device{}, false, fmt.Errorf("controller %s is %s", c.name, c.state)
+		return Device{}, false, errUnusable{fmt.Errorf("controller %s is %s", c.name, c.state)}
 	}
 	disks, err := t.disks(c)
 	if err != nil {
@@ -176,8 +220,8 @@ func (t tree) device(ctx context.Context, c controller) (Device, bool, error) {
 		return Device{}, false, errNoDisk
 	case 1:
 	default:
-		return Device{}, false, fmt.Errorf("controller %s has %d block devices (%s, %s …), where one volume has one namespace",
-			c.name, len(disks), disks[0].name, disks[1].name)
+		return Device{}, false, errUnusable{fmt.Errorf("controller %s has %d block devices (%s, %s …), where one volume has one namespace",
+			c.name, len(disks), disks[0].name, disks[1].name)}
 	}
 	d, err := t.verify(ctx, disks[0])
 	if err != nil {

@@ -11,8 +11,13 @@ import (
 )
 
 // Find looks without touching anything. It is fault.NotFound when no controller has that NQN
-// and host NQN, and fault.NVMeControllerLost when one is there but none is live with a
-// verified device.
+// and host NQN, fault.NVMeControllerLost when one is there but none is live with a verified
+// device, and fault.Unavailable when sysfs or the device gives no answer.
+//
+// The Device says what was so at a moment within the call: before the caller acts on it, the
+// kernel may have removed it and given its name, later its number too, to another. Who reads,
+// formats or mounts opens the node, compares the descriptor's number, and asks Find again while
+// it is open: as long as it is, the number goes to no other device (facts/nvme.md §4 rule 1).
 func (h *Host) Find(ctx context.Context, nqn, hostNQN string) (Device, error) {
 	_, d, err := h.find(ctx, nqn, hostNQN)
 	return d, fault.Wrap("find "+nqn, err)
@@ -31,6 +36,9 @@ func (h *Host) find(ctx context.Context, nqn, hostNQN string) ([]controller, Dev
 	for _, c := range ours {
 		d, _, err := h.tree.device(ctx, c)
 		if err != nil {
+			if _, known := errors.AsType[errUnusable](err); !known && ctx.Err() == nil {
+				return ours, Device{}, fault.E("look for its device", fault.Unavailable, err)
+			}
 			unusable = append(unusable, err)
 			continue
 		}

@@ -136,7 +136,10 @@ func TestFlightsRunOncePerKey(t *testing.T) {
 		if _, err := f.do(ctx, "k", call); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the first call: %v", err)
 		}
-		go func() { close(land) }()
+		go func() {
+			time.Sleep(time.Second) // bubble time: the second call waits by then
+			close(land)
+		}()
 		if n, err := f.do(t.Context(), "k", call); n != 1 || err != nil {
 			t.Errorf("the second call: %d, %v; want to share the first's run", n, err)
 		}

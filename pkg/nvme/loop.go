@@ -159,15 +159,18 @@ func (l *Loop) rollback(ctx context.Context, file string, cause error) error {
 }
 
 // Find looks without touching anything; fault.NotFound when nothing is attached under that NQN
-// and host NQN.
+// and host NQN. As with a Host, the Device is what was so at a moment within the call.
 func (l *Loop) Find(ctx context.Context, nqn, hostNQN string) (Device, error) {
 	op := "find " + nqn
 	d, there, err := l.attached(ctx, l.attachment(hostNQN, nqn))
 	if err != nil && ctx.Err() != nil {
 		return Device{}, fault.E(op, ended(ctx, fault.Timeout), err)
 	}
-	if err != nil {
+	if _, known := errors.AsType[errUnusable](err); known {
 		return Device{}, fault.E(op, fault.NVMeControllerLost, err)
+	}
+	if err != nil {
+		return Device{}, fault.E(op, fault.Unavailable, err)
 	}
 	if !there {
 		return Device{}, fault.Errorf(op, fault.NotFound, "no loop device is attached for it")

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
@@ -16,24 +18,35 @@ import (
 
 // backing is the loop devices that have a file, by the file's path.
 func (l *Loop) backing() (map[string][]disk, error) {
-	attrs, err := filepath.Glob(filepath.Join(l.tree.sys, "block/loop*/loop/backing_file"))
+	block := filepath.Join(l.tree.sys, "block")
+	entries, err := os.ReadDir(block)
 	if err != nil {
 		return nil, err
 	}
 	disks := map[string][]disk{}
-	for _, attr := range attrs {
-		file, err := l.tree.attrs.Read(attr)
-		if vanished(err) {
+	for _, e := range entries {
+		if !loopName.MatchString(e.Name()) {
 			continue
+		}
+		dir := filepath.Join(block, e.Name())
+		file, err := l.tree.attrs.Read(filepath.Join(dir, "loop/backing_file"))
+		if vanished(err) {
+			continue // a loop device without a file has no such attribute
 		}
 		if err != nil {
 			return nil, err
 		}
-		dir := filepath.Dir(filepath.Dir(attr))
-		disks[file] = append(disks[file], disk{name: filepath.Base(dir), dir: dir})
+		file = strings.TrimSuffix(file, deletedSuffix)
+		disks[file] = append(disks[file], disk{name: e.Name(), dir: dir})
 	}
 	return disks, nil
 }
+
+var loopName = regexp.MustCompile(`^loop[0-9]+$`)
+
+// deletedSuffix is what the kernel adds to the name of a file whose last name it was
+// (fs/d_path.c). The device is as attached as before, and no NQN ends like that.
+const deletedSuffix = " (deleted)"
 
 // attached finds the verified device of an attachment.
 func (l *Loop) attached(ctx context.Context, file string) (Device, bool, error) {
@@ -42,7 +55,7 @@ func (l *Loop) attached(ctx context.Context, file string) (Device, bool, error) 
 		return Device{}, false, err
 	}
 	if n := len(disks[file]); n > 1 {
-		return Device{}, false, fmt.Errorf("%s is attached %d times: detach all but one with losetup -d", file, n)
+		return Device{}, false, errUnusable{fmt.Errorf("%s is attached %d times: detach all but one with losetup -d", file, n)}
 	}
 	found := disks[file][0]
 	d, err := l.tree.verify(ctx, found)

@@ -10,10 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
-
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 )
 
 // The states of a controller that matter here (facts/nvme.md §1.4). Only live is usable.
@@ -50,13 +46,8 @@ func (c controller) going() bool {
 	return strings.HasPrefix(c.state, stateDeleting) || c.state == stateDead
 }
 
-// vanished tells the error of an attribute whose device went away while it was read.
-func vanished(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV)
-}
-
-// controllers lists all NVMe/TCP controllers. One that vanishes meanwhile is left out; what
-// cannot be read for another reason is an error, since a list with a hole would make a
+// controllers lists all NVMe/TCP controllers. One that is gone meanwhile is left out; whatever
+// else cannot be read, a missing attribute too, is an error, since a list with a hole would make a
 // disconnect look done.
 func (t tree) controllers() ([]controller, error) { return t.list("") }
 
@@ -76,7 +67,7 @@ func (t tree) list(nqn string) ([]controller, error) {
 		switch {
 		case err == nil:
 			found = append(found, c)
-		case !vanished(err) && !errors.Is(err, errNotMeant):
+		case !errors.Is(err, errGone) && !errors.Is(err, errNotMeant):
 			return nil, err
 		}
 	}
@@ -102,14 +93,14 @@ func (t tree) controller(name string) (controller, error) { return t.read(name, 
 
 func (t tree) read(name, nqn string) (controller, error) {
 	c := controller{name: name, dir: filepath.Join(t.sys, "class/nvme", name)}
-	transport, err := t.attrs.Read(filepath.Join(c.dir, "transport"))
+	transport, err := attribute(t.attrs, c.dir, "transport")
 	if err != nil {
 		return c, err
 	}
 	if transport != "tcp" {
 		return c, errNotMeant
 	}
-	if c.nqn, err = t.attrs.Read(filepath.Join(c.dir, "subsysnqn")); err != nil {
+	if c.nqn, err = attribute(t.attrs, c.dir, "subsysnqn"); err != nil {
 		return c, err
 	}
 	if nqn != "" && c.nqn != nqn {
@@ -122,7 +113,7 @@ func (t tree) read(name, nqn string) (controller, error) {
 	}{
 		{"hostnqn", &c.hostNQN}, {"hostid", &c.hostID}, {"address", &address}, {"state", &c.state},
 	} {
-		if *a.to, err = t.attrs.Read(filepath.Join(c.dir, a.name)); err != nil {
+		if *a.to, err = attribute(t.attrs, c.dir, a.name); err != nil {
 			return c, err
 		}
 	}
@@ -154,13 +145,4 @@ func (t tree) of(nqn, hostNQN string) ([]controller, error) {
 		return nil, fmt.Errorf("list NVMe controllers: %w", err)
 	}
 	return slices.DeleteFunc(same, func(c controller) bool { return c.nqn != nqn || c.hostNQN != hostNQN }), nil
-}
-
-// number reads a block device's number as sysfs shows it.
-func number(attrs attributes, dir string) (host.DevNum, error) {
-	text, err := attrs.Read(filepath.Join(dir, "dev"))
-	if err != nil {
-		return host.DevNum{}, err
-	}
-	return host.ParseDevNum(text)
 }

@@ -25,62 +25,64 @@ type usage struct {
 // free is nil when nothing uses the device at path with the sysfs directory dir: no mount of it
 // or of a partition, no bind mount of its node, no holder, and nobody has it open exclusively.
 // The last is the only test that sees other mount namespaces and an umount that still flushes.
+// A device that is gone is free: whoever used it has lost it.
 func (u usage) free(ctx context.Context, path, dir string) error {
-	names, err := u.withPartitions(dir)
-	if vanished(err) {
-		return nil // the device went away, and whoever used it has lost it
-	}
-	if err != nil {
-		return inUse(path, err)
-	}
-	table, err := u.mounts.Table()
-	if err != nil {
-		return inUse(path, err)
-	}
-	for name, num := range names {
-		if err := mounted(table, name, num); err != nil {
-			return inUse(path, err)
-		}
-		if err := held(dirOf(dir, name)); err != nil {
-			return inUse(path, err)
-		}
-	}
-	err = u.unclaimed(ctx, path)
-	if _, goneErr := number(u.attrs, dir); vanished(err) && vanished(goneErr) {
+	err := u.check(ctx, path, dir)
+	if vanished(err) && isGone(dir) {
 		return nil
 	}
 	return inUse(path, err)
+}
+
+func (u usage) check(ctx context.Context, path, dir string) error {
+	names, err := u.withPartitions(dir)
+	if err != nil {
+		return err
+	}
+	table, err := u.mounts.Table()
+	if err != nil {
+		return err
+	}
+	for name, num := range names {
+		if err := mounted(table, name, num); err != nil {
+			return err
+		}
+		if err := held(dirOf(dir, name)); err != nil {
+			return err
+		}
+	}
+	return u.unclaimed(ctx, path, names[filepath.Base(dir)])
 }
 
 func inUse(path string, why error) error {
 	return fault.E("check that nothing uses "+path, fault.Busy, why)
 }
 
-// withPartitions gives the numbers of the device and its partitions by name.
+// withPartitions gives the numbers of the device and its partitions by name. A partition's name
+// begins with its device's (block/partitions/core.c, add_partition).
 func (u usage) withPartitions(dir string) (map[string]host.DevNum, error) {
-	names := map[string]host.DevNum{}
+	disk := filepath.Base(dir)
 	num, err := number(u.attrs, dir)
 	if err != nil {
 		return nil, err
 	}
-	names[filepath.Base(dir)] = num
-	entries, err := os.ReadDir(dir)
+	names := map[string]host.DevNum{disk: num}
+	entries, err := devices(dir)
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range entries {
-		part := filepath.Join(dir, e.Name())
-		if !e.IsDir() {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), disk) {
 			continue
 		}
-		if _, err := u.attrs.Read(filepath.Join(part, "partition")); vanished(err) {
+		num, err := number(u.attrs, filepath.Join(dir, e.Name()))
+		if errors.Is(err, errGone) {
 			continue
-		} else if err != nil {
+		}
+		if err != nil {
 			return nil, err
 		}
-		if names[e.Name()], err = number(u.attrs, part); err != nil {
-			return nil, err
-		}
+		names[e.Name()] = num
 	}
 	return names, nil
 }
@@ -106,20 +108,31 @@ func mounted(table []host.MountPoint, name string, num host.DevNum) error {
 	return nil
 }
 
-// held finds another block device that sits on this one, such as a device mapper's.
+// held finds another block device that sits on this one, such as a device mapper's. Every block
+// device has the directory, so a missing one is no answer.
 func held(dir string) error {
 	holders, err := os.ReadDir(filepath.Join(dir, "holders"))
-	if err != nil && !vanished(err) {
+	switch {
+	case vanished(err) && isGone(dir):
+		return nil
+	case err != nil:
 		return err
-	}
-	if len(holders) > 0 {
+	case len(holders) > 0:
 		return fmt.Errorf("%s is held by %s: take that down first", filepath.Base(dir), holders[0].Name())
 	}
 	return nil
 }
 
-func (u usage) unclaimed(ctx context.Context, path string) error {
-	err := u.calls.exclusive(ctx, path)
+// unclaimed is nil when nobody has the device num open exclusively. The node must be that
+// device's, or its answer is another's.
+func (u usage) unclaimed(ctx context.Context, path string, num host.DevNum) error {
+	opened, err := u.calls.identify(ctx, path)
+	if err == nil && opened.num != num {
+		err = fmt.Errorf("it is device %s, not %s", opened.num, num)
+	}
+	if err == nil {
+		err = u.calls.exclusive(ctx, path)
+	}
 	switch {
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("somebody has %s open exclusively, such as a mount in another namespace or an unmount that is not finished: %w", path, err)

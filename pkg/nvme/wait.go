@@ -37,10 +37,12 @@ func poll(ctx context.Context, wake <-chan struct{}, look func() error) (int, er
 		}
 		select {
 		case <-ctx.Done():
-			return looks, fmt.Errorf("%w (%w)", err, context.Cause(ctx))
 		case <-wake:
 		case <-timer.C:
 			pause = min(2*pause, lastPoll)
+		}
+		if ctx.Err() != nil { // a wake-up at the same time is no reason to look again
+			return looks, fmt.Errorf("%w (%w)", err, context.Cause(ctx))
 		}
 		timer.Reset(pause)
 	}

@@ -113,7 +113,7 @@ func (k *Kernel) AddHolder(d nvme.Device, name string) {
 // AddPartition puts a partition on d.
 func (k *Kernel) AddPartition(d nvme.Device, num host.DevNum) {
 	dir := k.sysDir(d) + "/" + filepath.Base(d.Path) + "p1"
-	k.mkdir(dir)
+	k.mkdir(dir + "/holders")
 	k.put(dir+"/partition", "1")
 	k.put(dir+"/dev", num.String())
 }
