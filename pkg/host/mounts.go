@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -26,6 +27,25 @@ type MountPoint struct {
 	Source       string
 	Options      []string // of this mount
 	SuperOptions []string // of the file system
+	// NodeDev is the number of the device node that is bound to the file Path; zero for every
+	// other mount, and where several are at one path for all but the topmost.
+	NodeDev DevNum
+}
+
+// Node is the number of the device node that this mount binds, if it binds one. The number is the
+// node's: whether that device is still there it does not tell.
+func (m MountPoint) Node() (DevNum, bool) { return m.NodeDev, !m.NodeDev.IsZero() }
+
+// ReadOnlyRemount are the options of mount(8) that make this mount read-only. They name the flags
+// that are already there: a remount sets exactly those it is given.
+func (m MountPoint) ReadOnlyRemount() []string {
+	options := []string{"remount", "bind", "ro"}
+	for _, option := range m.Options {
+		if option != "rw" && option != "ro" {
+			options = append(options, option)
+		}
+	}
+	return options
 }
 
 // ReadOnly tells whether nothing can be written through this mount: because of the mount or
@@ -49,6 +69,10 @@ func (*Mounts) Mount(source, target, fsType string, options []string) error {
 // Bind makes what is at source appear at target too, with the flags source is mounted with,
 // read-only where asked. mount(2) takes two calls for that: if the second fails the first is undone.
 func (m *Mounts) Bind(source, target string, readOnly bool) error {
+	target, err := filepath.EvalSymlinks(target) // as mount(2) does, and as the table shows it
+	if err != nil {
+		return err
+	}
 	if err := mount.Mount(source, target, "", "bind"); err != nil || !readOnly {
 		return err
 	}
@@ -58,23 +82,15 @@ func (m *Mounts) Bind(source, target string, readOnly bool) error {
 	return nil
 }
 
-// remountReadOnly names the flags that are already there: a remount sets exactly those it is given.
 func (m *Mounts) remountReadOnly(target string) error {
 	table, err := m.Table()
 	if err != nil {
 		return err
 	}
-	options := []string{"remount", "bind", "ro"}
 	for _, point := range slices.Backward(table) {
-		if point.Path != target {
-			continue
+		if point.Path == target {
+			return m.Mount("", target, "", point.ReadOnlyRemount())
 		}
-		for _, option := range point.Options {
-			if option != "rw" && option != "ro" {
-				options = append(options, option)
-			}
-		}
-		return mount.Mount("", target, "", strings.Join(options, ","))
 	}
 	return fmt.Errorf("%s is not in the mount table", target)
 }
@@ -122,7 +138,26 @@ func parseMounts(r io.Reader, number func(path string) (DevNum, bool)) ([]MountP
 		}
 		table = append(table, point)
 	}
+	nameNodes(table, number)
 	return table, nil
+}
+
+// nameNodes fills in NodeDev: what is bound of the file system behind /dev (of a host, of a
+// container) and is a block device.
+func nameNodes(table []MountPoint, number func(path string) (DevNum, bool)) {
+	topmost := map[string]bool{}
+	for i, point := range slices.Backward(table) {
+		if topmost[point.Path] {
+			continue
+		}
+		topmost[point.Path] = true
+		if point.Root == "/" || point.FSType != "devtmpfs" && point.FSType != "tmpfs" {
+			continue
+		}
+		if num, ok := number(point.Path); ok {
+			table[i].NodeDev = num
+		}
+	}
 }
 
 // nodeNumber looks at a node in /dev; that never waits for the device itself.

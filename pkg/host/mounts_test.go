@@ -18,13 +18,15 @@ const sampleMountinfo = `26 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard
 101 26 0:6 /nvme0n1 /mnt/block rw,relatime shared:2 - devtmpfs devtmpfs rw
 102 26 259:4 / /mnt/ro rw,relatime - ext4 /dev/nvme2n1 ro
 103 26 259:4 / /mnt/ro2 ro,relatime - ext4 /dev/nvme2n1 rw
+104 26 0:6 /zero /mnt/zero rw,relatime shared:2 - devtmpfs devtmpfs rw
+105 26 0:6 /nvme7n1 /mnt/twice rw,relatime shared:2 - devtmpfs devtmpfs rw
+106 26 0:7 /nvme8n1 /mnt/twice rw,relatime shared:2 - tmpfs tmpfs rw
 `
 
 func fakeNumber(path string) (DevNum, bool) {
-	if path == "/dev/nvme1n1" {
-		return DevNum{259, 9}, true
-	}
-	return DevNum{}, false
+	known := map[string]DevNum{"/dev/nvme1n1": {259, 9}, "/mnt/block": {259, 3}, "/mnt/twice": {259, 4}}
+	num, ok := known[path]
+	return num, ok
 }
 
 func TestParseMounts(t *testing.T) {
@@ -36,8 +38,8 @@ func TestParseMounts(t *testing.T) {
 	for _, point := range table {
 		byPath[point.Path] = point
 	}
-	if len(byPath) != 8 {
-		t.Fatalf("%d mounts, want 8", len(byPath))
+	if len(byPath) != 10 {
+		t.Fatalf("mounts at %d places, want 10", len(byPath))
 	}
 	xfs := byPath["/mnt/a b"]
 	if xfs.Dev != (DevNum{259, 3}) || xfs.FSType != "xfs" || xfs.Source != "/dev/nvme0n1" || xfs.Root != "/" {
@@ -54,6 +56,20 @@ func TestParseMounts(t *testing.T) {
 	}
 	if got := byPath["/mnt/block"]; got.Root != "/nvme0n1" || got.Dev != (DevNum{0, 6}) {
 		t.Errorf("bound device node = %+v", got)
+	}
+	if num, ok := byPath["/mnt/block"].Node(); !ok || num != (DevNum{259, 3}) {
+		t.Errorf("number of the bound device node = %v, %v", num, ok)
+	}
+	for _, path := range []string{"/", "/dev", "/mnt/btrfs", "/mnt/zero"} {
+		if num, ok := byPath[path].Node(); ok {
+			t.Errorf("%s is taken for device node %v", path, num)
+		}
+	}
+	// What is below another mount cannot be looked at.
+	for i, want := range map[int]bool{len(table) - 2: false, len(table) - 1: true} {
+		if num, ok := table[i].Node(); ok != want {
+			t.Errorf("layer %d: %v, %v; want %v", i, num, ok, want)
+		}
 	}
 	for path, want := range map[string]bool{"/mnt/a b": false, "/mnt/ro": true, "/mnt/ro2": true} {
 		if got := byPath[path].ReadOnly(); got != want {
@@ -171,5 +187,38 @@ func TestReadOnlyBindKeepsTheFlagsOfItsSource(t *testing.T) {
 	}
 	if err := os.WriteFile(source+"/x", nil, 0o600); err != nil {
 		t.Errorf("write at the source: %v", err)
+	}
+}
+
+// mountinfo shows where a mount really is, and so must be looked for by that name.
+func TestReadOnlyBindBelowALinkedDirectory(t *testing.T) {
+	source, dir := mountTmpfs(t, "nosuid"), t.TempDir()
+	if err := os.MkdirAll(dir+"/real/target", 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(dir+"/real", dir+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	if err := NewMounts().Bind(source, dir+"/link/target", true); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unmountAll(t, dir+"/real/target") })
+	if point := topmost(t, dir+"/real/target"); point == nil || !point.ReadOnly() || !slices.Contains(point.Options, "nosuid") {
+		t.Errorf("bind mount = %+v", point)
+	}
+}
+
+func TestABoundDeviceNodeHasTheNumberOfItsDevice(t *testing.T) {
+	device, target := loopDevice(t, 1<<20), t.TempDir()+"/node"
+	if err := os.WriteFile(target, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := NewMounts().Bind(device, target, false); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unmountAll(t, target) })
+	want := openBlock(t, device, false, false).Num()
+	if num, ok := topmost(t, target).Node(); !ok || num != want {
+		t.Errorf("Node = %v, %v; want %v", num, ok, want)
 	}
 }

@@ -3,7 +3,6 @@ package mount
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -24,10 +23,13 @@ type BindRequest struct {
 	// Options are those the volume was staged with. The bind mount has the flags of the staging
 	// mount; nosuid, nodev and noexec are refused if that lacks them.
 	Options []string
+	Live    Alive
 }
 
 // Bind publishes a volume. It makes Target where it is missing, verifies what is bound there
 // already (a noop when it is the same device in the same mode) and refuses everything else.
+// Whose the device is, Live is asked before and after the bind, while the device is held: a raw
+// block device by a descriptor, a file system by its staging mount.
 //
 // Read-only raw block is a property of the device and not of the mount: it is for all targets on
 // this node or for none.
@@ -38,13 +40,16 @@ func (m *Mounter) Bind(ctx context.Context, r BindRequest) (noop bool, err error
 		return false, err
 	}
 	r.Options, r.ReadOnly = options, readOnly
+	if r.Target, err = m.Canonical(r.Target); err != nil {
+		return false, fault.Wrap(op, err)
+	}
 	ctx, span := telemetry.Start(ctx, "mount", telemetry.Internal, telemetry.FilesystemMode(mode(r.ReadOnly)), telemetry.Mountpoint(r.Target))
 	start := time.Now()
 	bind := m.bindDir
 	if r.Block {
 		bind = m.bindNode
 	}
-	noop, err = m.onTable(ctx, r.Target, func() (bool, error) { return bind(r) })
+	noop, err = m.onTable(ctx, r.Target, func() (bool, error) { return bind(ctx, r) })
 	err = fault.Wrap(op, err)
 	span.End(err)
 	if !noop || err != nil {
@@ -53,23 +58,28 @@ func (m *Mounter) Bind(ctx context.Context, r BindRequest) (noop bool, err error
 	return noop, err
 }
 
-func (m *Mounter) bindDir(r BindRequest) (noop bool, err error) {
+func (m *Mounter) bindDir(ctx context.Context, r BindRequest) (noop bool, err error) {
 	source, err := m.staged(r)
 	if err != nil {
 		return false, err
 	}
+	if err := r.Live.ask(ctx); err != nil {
+		return false, err
+	}
+	r.Source = source.Path
+	same := func(there host.MountPoint) error { return sameBind(there, source) }
 	there, found, err := m.At(r.Target)
 	if err != nil {
 		return false, err
 	}
 	if found {
-		return true, sameBind(there, source, r)
+		return m.adopt(there, r, same)
 	}
 	created, err := ensureEmptyDir(r.Target)
 	if err != nil {
 		return false, fault.E("make the target", fault.Precondition, err)
 	}
-	return false, m.bindOnto(r, created, func(there host.MountPoint) error { return sameBind(there, source, r) })
+	return false, m.bindOnto(ctx, r, created, same)
 }
 
 // staged is the mount at Source, if it can give what is asked for.
@@ -94,12 +104,12 @@ func (m *Mounter) staged(r BindRequest) (host.MountPoint, error) {
 	return source, nil
 }
 
-func sameBind(there, source host.MountPoint, r BindRequest) error {
+func sameBind(there, source host.MountPoint) error {
 	if there.Dev != source.Dev || there.Root != source.Root || there.FSType != source.FSType {
 		return fault.Errorf("", fault.Precondition, "something else is mounted there: %s of device %s (%s); unpublish it first",
 			there.Root, there.Dev, there.Source)
 	}
-	return sameMode(there, r)
+	return nil
 }
 
 func sameMode(there host.MountPoint, r BindRequest) error {
@@ -110,48 +120,46 @@ func sameMode(there host.MountPoint, r BindRequest) error {
 	return nil
 }
 
+// adopt takes a bind mount that is there for the one that is asked for, if it is. One that is
+// writable and should not be is what a crash between the two halves of a read-only bind leaves
+// (mount(2) has no single call): the second half is made up for.
+func (m *Mounter) adopt(there host.MountPoint, r BindRequest, same func(host.MountPoint) error) (noop bool, err error) {
+	if err := same(there); err != nil {
+		return false, err
+	}
+	if !r.ReadOnly || there.ReadOnly() {
+		return true, sameMode(there, r)
+	}
+	if err := m.kernel.Mount("", r.Target, "", there.ReadOnlyRemount()); err != nil {
+		class := fault.Class(fault.MountFailed)
+		if errors.Is(err, unix.EBUSY) {
+			class = fault.MountBusy
+		}
+		return false, fault.E("make the mount that is there read-only", class, err)
+	}
+	if there, _, err = m.At(r.Target); err != nil {
+		return false, err
+	}
+	return false, sameMode(there, r)
+}
+
 // bindOnto binds and verifies; on failure it leaves nothing of its own behind.
-func (m *Mounter) bindOnto(r BindRequest, created bool, same func(host.MountPoint) error) error {
-	err := m.kernel.Bind(r.Source, r.Target, r.ReadOnly)
-	if err != nil {
+func (m *Mounter) bindOnto(ctx context.Context, r BindRequest, created bool, same func(host.MountPoint) error) error {
+	if err := ctx.Err(); err != nil { // the caller has gone: mount nothing behind its back
+		return m.forget(err, r.Target, created)
+	}
+	if err := m.kernel.Bind(r.Source, r.Target, r.ReadOnly); err != nil {
 		class := fault.Class(fault.MountFailed)
 		if errors.Is(err, unix.EIO) || errors.Is(err, unix.ENXIO) {
 			class = fault.Unavailable
 		}
-		return errors.Join(fault.E("", class, err), m.forget(r.Target, created))
+		return m.forget(fault.E("", class, err), r.Target, created)
 	}
-	there, found, err := m.At(r.Target)
-	if err == nil && !found {
-		err = fault.Errorf("", fault.MountFailed, "the kernel took the bind mount, but it is not in the mount table")
+	asked := func(there host.MountPoint) error {
+		if err := same(there); err != nil {
+			return err
+		}
+		return sameMode(there, r)
 	}
-	if err == nil {
-		err = same(there)
-	}
-	if err != nil {
-		return errors.Join(err, m.kernel.Unmount(r.Target), m.forget(r.Target, created))
-	}
-	return nil
-}
-
-// forget removes a target that this call made, unless something is mounted there after all.
-func (m *Mounter) forget(target string, created bool) error {
-	if _, found, err := m.At(target); !created || found || err != nil {
-		return err
-	}
-	_, err := removeTarget(target)
-	return err
-}
-
-// nodeAt tells the device number of a node. It looks at the node only.
-func (m *Mounter) nodeAt(path string) (host.BlockInfo, error) {
-	device, err := m.devices.Open(path, false, false)
-	if err != nil {
-		return host.BlockInfo{}, err
-	}
-	defer device.Close()
-	info, err := device.Info()
-	if err != nil {
-		return info, fmt.Errorf("%s: %w", path, err)
-	}
-	return info, nil
+	return m.confirm(ctx, r.Target, created, asked, r.Live)
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
@@ -23,20 +22,25 @@ const (
 // Check repairs what can be repaired without asking, on a device that is not mounted and may be
 // written to. For ext4 it is the preen run of e2fsck, which looks no further when the file system
 // is clean; xfs and btrfs replay their logs when they are mounted.
-func (m *Mounter) Check(ctx context.Context, device, fsType string) error {
+func (m *Mounter) Check(ctx context.Context, device string, num host.DevNum, fsType string, live Alive) error {
 	op := "check the file system on " + device
 	fsType, err := fsTypeOf(op, fsType)
 	if err != nil || fsType != ext4 {
 		return err
 	}
-	return m.preen(ctx, op, device)
+	pin, _, err := m.pin(ctx, device, num, live)
+	if err != nil {
+		return fault.Wrap(op, err)
+	}
+	defer pin.Close()
+	return m.preen(ctx, op, device, pin)
 }
 
-// preen runs e2fsck -p, with force even when the file system is marked clean.
-func (m *Mounter) preen(ctx context.Context, op, device string, force ...string) (err error) {
+// preen runs e2fsck -p on a pinned device, with force even when the file system is marked clean.
+func (m *Mounter) preen(ctx context.Context, op, device string, pin host.Device, force ...string) (err error) {
 	start := time.Now()
 	defer func() { m.metrics.RecordMountOp(ctx, telemetry.MountOpFsck, err, time.Since(start)) }()
-	if err := m.unclaimed(device); err != nil {
+	if err := m.unclaimed(ctx, device); err != nil {
 		return fault.Wrap(op, err)
 	}
 	result, err := m.tools.Run(ctx, "fsck.ext4", append(force, "-p", device)...)
@@ -52,33 +56,20 @@ func (m *Mounter) preen(ctx context.Context, op, device string, force ...string)
 		return fault.E(op, fault.FSCorrupt, fmt.Errorf("%w: %.300s; stop the pods that use the volume and run e2fsck -f %s "+
 			"on this node, reading what it asks", err, result.Stdout, device))
 	default:
-		return m.checkFailed(ctx, op, device, err)
+		return m.checkFailed(ctx, op, device, pin, err)
 	}
 }
 
 // checkFailed tells a device that e2fsck could not work on from a superblock it could not use.
-func (m *Mounter) checkFailed(ctx context.Context, op, device string, err error) error {
+func (m *Mounter) checkFailed(ctx context.Context, op, device string, pin host.Device, err error) error {
 	if ctx.Err() != nil {
 		return fault.Wrap(op, err)
 	}
-	if busy := m.unclaimed(device); busy != nil {
+	if busy := m.unclaimed(ctx, device); busy != nil {
 		return fault.Wrap(op, errors.Join(busy, err))
 	}
-	if _, readErr := m.ext4Size(ctx, device); readErr != nil && fault.KindOf(readErr) != fault.Corrupt {
+	if _, readErr := m.ext4Size(ctx, device, pin); readErr != nil && fault.KindOf(readErr) != fault.Corrupt {
 		return fault.Wrap(op, errors.Join(readErr, err))
 	}
 	return fault.E(op, fault.FSCorrupt, fmt.Errorf("%w; stop the pods that use the volume and run e2fsck -f %s on this node", err, device))
-}
-
-// unclaimed says Busy while anything holds the device.
-func (m *Mounter) unclaimed(device string) error {
-	claimed, err := m.devices.Open(device, true, false)
-	switch {
-	case err == nil:
-		return claimed.Close()
-	case errors.Is(err, unix.EBUSY):
-		return fault.E("open exclusively", fault.Busy, fmt.Errorf("%w: it is mounted or another program holds it", err))
-	default:
-		return fault.E("open exclusively", fault.Unavailable, err)
-	}
 }

@@ -1,7 +1,6 @@
 package mount_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,33 +18,33 @@ func TestCheckTellsRepairedFromDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.SetState(device, mounttest.Dirty)
-	if err := n.m.Check(t.Context(), device, "ext4"); err != nil {
+	if err := n.m.Check(t.Context(), device, number(), "ext4", alive); err != nil {
 		t.Errorf("repaired: %v", err)
 	}
 	if n.log.FilterMessage("file system repaired").Len() != 1 {
 		t.Error("nobody was told of the repair")
 	}
 	n.SetState(device, mounttest.Corrupt)
-	if err := n.m.Check(t.Context(), device, "ext4"); fault.ReasonOf(err) != fault.FSCorrupt || !strings.Contains(err.Error(), "e2fsck -f "+device) {
+	if err := n.m.Check(t.Context(), device, number(), "ext4", alive); fault.ReasonOf(err) != fault.FSCorrupt || !strings.Contains(err.Error(), "e2fsck -f "+device) {
 		t.Errorf("damaged: %v", err)
 	}
-	_, err := n.m.Mount(t.Context(), mount.MountRequest{Device: device, Num: number(), Target: filepath.Join(n.dir, "stage")})
+	_, err := n.m.Mount(t.Context(), mount.MountRequest{Device: device, Num: number(), Target: filepath.Join(n.dir, "stage"), Live: alive})
 	if fault.ReasonOf(err) != fault.FSCorrupt {
 		t.Errorf("mount of the damaged: %v", err)
 	}
 	n.KillDisk(device)
-	if err := n.m.Check(t.Context(), device, "ext4"); fault.KindOf(err) != fault.Unavailable {
+	if err := n.m.Check(t.Context(), device, number(), "ext4", alive); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("dead: %v", err)
 	}
 }
 
 func TestCheckTellsAnUnreadableDeviceFromALostSuperblock(t *testing.T) {
 	n := newNode(t)
-	if err := n.m.Check(t.Context(), device, "ext4"); fault.ReasonOf(err) != fault.FSCorrupt {
+	if err := n.m.Check(t.Context(), device, number(), "ext4", alive); fault.ReasonOf(err) != fault.FSCorrupt {
 		t.Errorf("no superblock: %v", err)
 	}
 	n.FailReads(device, 1024)
-	if err := n.m.Check(t.Context(), device, "ext4"); fault.KindOf(err) != fault.Unavailable {
+	if err := n.m.Check(t.Context(), device, number(), "ext4", alive); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("unreadable: %v", err)
 	}
 }
@@ -55,14 +54,14 @@ func TestXFSCloneMountsBesideItsSource(t *testing.T) {
 	twin := host.DevNum{Major: 259, Minor: 7}
 	n.AddDisk("/dev/nvme7n1", twin, size)
 	if _, err := n.m.EnsureFormatted(t.Context(), mount.FormatRequest{
-		Device: device, Num: number(), FSType: "xfs", Blank: true, Journal: &record{}, Live: func(context.Context) error { return nil },
+		Device: device, Num: number(), FSType: "xfs", Blank: true, Journal: &record{}, Live: alive,
 	}); err != nil {
 		t.Fatal(err)
 	}
 	copyHead(t, n.Kernel, device, "/dev/nvme7n1")
 	for path, num := range map[string]host.DevNum{device: number(), "/dev/nvme7n1": twin} {
 		target := filepath.Join(n.dir, filepath.Base(path))
-		if _, err := n.m.Mount(t.Context(), mount.MountRequest{Device: path, Num: num, Target: target, FSType: "xfs"}); err != nil {
+		if _, err := n.m.Mount(t.Context(), mount.MountRequest{Device: path, Num: num, Target: target, FSType: "xfs", Live: alive}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -99,7 +98,7 @@ func TestAtSeesThroughALinkedDirectory(t *testing.T) {
 	if there, found, err := n.m.At(link + "/stage"); err != nil || !found || there.Dev != number() {
 		t.Errorf("At = %+v, %v, %v", there, found, err)
 	}
-	if noop, err := n.m.Unmount(t.Context(), link+"/stage"); err != nil || noop {
+	if noop, err := n.m.Unmount(t.Context(), link+"/stage", all); err != nil || noop {
 		t.Errorf("Unmount = %v, %v", noop, err)
 	}
 }
@@ -108,7 +107,7 @@ func TestNoopGrowthRunsNoTool(t *testing.T) {
 	n := newNode(t)
 	path := n.stage(t)
 	before := len(n.Calls())
-	if noop, err := n.m.Grow(t.Context(), device, path, "ext4"); err != nil || !noop {
+	if noop, err := n.m.Grow(t.Context(), mount.GrowRequest{Device: device, Num: number(), Mountpoint: path, FSType: "ext4", Live: alive}); err != nil || !noop {
 		t.Errorf("Grow = %v, %v", noop, err)
 	}
 	if calls := n.Calls()[before:]; len(calls) != 0 {

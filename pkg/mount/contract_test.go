@@ -18,7 +18,7 @@ import (
 
 func fakeConfig(k *mounttest.Kernel) mount.Config {
 	return mount.Config{
-		Kernel: k, Tools: k.Tools(), Devices: k.Devices(), Filesystems: k.Filesystems(),
+		Kernel: k, Tools: k.Tools(), Devices: k.Devices(), Filesystems: k.Filesystems(), SysResource: k.SysResource,
 		Metrics: telemetry.Noop(), Log: zap.NewNop(),
 	}
 }
@@ -52,6 +52,18 @@ func fakeDisks(k *mounttest.Kernel) func(*testing.T, uint64) mounttest.Disk {
 
 // The same behaviour on the real kernel, with loop devices and the real tools.
 func TestContractOnTheRealKernel(t *testing.T) {
+	needRealTools(t)
+	mayGrow, err := host.HasSysResource()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mounttest.RunContract(t, func(t *testing.T) mounttest.Setup {
+		return mounttest.Setup{Config: realConfig(), NewDisk: loopDisk, GrowDisk: growLoop, GrowsExt4Online: mayGrow}
+	})
+}
+
+func needRealTools(t *testing.T) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("mounting needs root: run the tests as root to exercise the real kernel")
 	}
@@ -60,15 +72,13 @@ func TestContractOnTheRealKernel(t *testing.T) {
 			t.Skipf("%v: install util-linux, xfsprogs and btrfs-progs to exercise the real kernel", err)
 		}
 	}
-	mounttest.RunContract(t, func(t *testing.T) mounttest.Setup {
-		return mounttest.Setup{
-			Config: mount.Config{
-				Kernel: host.NewMounts(), Tools: host.NewRunner(), Devices: host.Devices{}, Filesystems: host.Filesystems{},
-				Metrics: telemetry.Noop(), Log: zap.NewNop(),
-			},
-			NewDisk: loopDisk, GrowDisk: growLoop, GrowsExt4Online: mayGrowExt4(t),
-		}
-	})
+}
+
+func realConfig() mount.Config {
+	return mount.Config{
+		Kernel: host.NewMounts(), Tools: host.NewRunner(), Devices: host.Devices{}, Filesystems: host.Filesystems{},
+		Metrics: telemetry.Noop(), Log: zap.NewNop(),
+	}
 }
 
 func loopDisk(t *testing.T, size uint64) mounttest.Disk {
@@ -113,24 +123,4 @@ func losetup(t *testing.T, args ...string) string {
 		t.Errorf("losetup %v: %v", args, err)
 	}
 	return result.Stdout
-}
-
-// mayGrowExt4 looks for CAP_SYS_RESOURCE (bit 24) in the effective set.
-func mayGrowExt4(t *testing.T) bool {
-	t.Helper()
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if hex, ok := strings.CutPrefix(line, "CapEff:"); ok {
-			set, err := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return set&(1<<24) != 0
-		}
-	}
-	t.Fatal("no CapEff in /proc/self/status")
-	return false
 }

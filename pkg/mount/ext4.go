@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 )
 
 // The ext4 superblock, Documentation/filesystems/ext4/super.rst. It is kept in the page cache of
@@ -23,14 +24,9 @@ const (
 	ext4Incompat64Bit = 0x80
 )
 
-// ext4Size is how many bytes of the device its ext4 covers.
-func (m *Mounter) ext4Size(ctx context.Context, path string) (size uint64, err error) {
+// ext4Size is how many bytes of the device, which is open, its ext4 covers.
+func (m *Mounter) ext4Size(ctx context.Context, path string, device host.Device) (size uint64, err error) {
 	op := "read the superblock of " + path
-	device, err := m.devices.Open(path, false, false)
-	if err != nil {
-		return 0, fault.E(op, fault.Unavailable, err)
-	}
-	defer device.Close()
 	super := make([]byte, ext4SuperBytes)
 	err = m.onDevice(ctx, path, func() error {
 		_, err := device.ReadAt(super, ext4SuperOffset)

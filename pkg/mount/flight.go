@@ -56,6 +56,23 @@ func (f *flights) takeOff(ctx context.Context, key string) (chan struct{}, error
 	}
 }
 
+// over waits until nothing flies under key.
+func (f *flights) over(ctx context.Context, key string) error {
+	for {
+		f.mu.Lock()
+		other := f.flying[key]
+		f.mu.Unlock()
+		if other == nil {
+			return nil
+		}
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return hangs(ctx)
+		}
+	}
+}
+
 // claim registers mine under key, or gives the channel of the call that is there.
 func (f *flights) claim(key string, mine chan struct{}) (other chan struct{}) {
 	f.mu.Lock()

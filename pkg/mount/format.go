@@ -3,9 +3,6 @@ package mount
 import (
 	"context"
 	"errors"
-	"fmt"
-
-	"golang.org/x/sys/unix"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
@@ -17,6 +14,9 @@ import (
 type FormatJournal interface {
 	// Formatting tells whether Begin was called for this very NQN and Done never.
 	Formatting() bool
+	// Formatted tells whether a file system was made or found under this very NQN before. A device
+	// that then reads as zeros is not blank: it lost its data, or is another volume.
+	Formatted() bool
 	// Begin SHALL be on disk when it returns: mkfs starts right after.
 	Begin(fsType string) error
 	// Done says that a complete file system is there; from now on nothing may ever wipe it.
@@ -33,7 +33,7 @@ type FormatRequest struct {
 	ReadOnly bool
 	// Live SHALL fail unless the controller is live and the device is the volume's. It is asked
 	// before and after the probe and right before mkfs.
-	Live    func(ctx context.Context) error
+	Live    Alive
 	Journal FormatJournal
 }
 
@@ -83,7 +83,7 @@ func (m *Mounter) decideFormat(ctx context.Context, op string, r FormatRequest) 
 
 // confirmFormat looks again after mkfs ended with 0, at the device and not at what mkfs said.
 func (m *Mounter) confirmFormat(ctx context.Context, r FormatRequest) error {
-	if err := r.Live(ctx); err != nil {
+	if err := r.Live.ask(ctx); err != nil {
 		return err
 	}
 	found, any, err := m.identify(ctx, r.Device)
@@ -97,15 +97,19 @@ func (m *Mounter) confirmFormat(ctx context.Context, r FormatRequest) error {
 }
 
 // WipeInterrupted zeroes the places where an interrupted mkfs left its marks, for the NodeUnstage
-// of a record that says formatting. It refuses with Busy while mkfs or anything else holds the device.
+// of a record that says formatting. It refuses with Busy while mkfs or anything else holds the device,
+// and writes only after live, asked while the device is held, has said whose it is.
 // Blocks between those places may stay: another node that finds them refuses and says what to do.
-func (m *Mounter) WipeInterrupted(ctx context.Context, device string, num host.DevNum) error {
+func (m *Mounter) WipeInterrupted(ctx context.Context, device string, num host.DevNum, live Alive) error {
 	op := "wipe the interrupted mkfs on " + device
-	claimed, info, err := m.claim(device, num, true)
+	claimed, info, err := m.claim(ctx, device, num, true)
 	if err != nil {
 		return fault.Wrap(op, err)
 	}
 	defer claimed.Close()
+	if err := live.ask(ctx); err != nil {
+		return fault.Wrap(op, err)
+	}
 	return fault.Wrap(op, m.wipeSignatures(ctx, device, claimed, info.Size))
 }
 
@@ -125,35 +129,4 @@ func (m *Mounter) onDevice(ctx context.Context, path string, call func() error) 
 		return err
 	}
 	return fault.E("", fault.Unavailable, err)
-}
-
-// claim opens a device exclusively and makes sure that it is the one that is meant.
-func (m *Mounter) claim(path string, num host.DevNum, write bool) (host.Device, host.BlockInfo, error) {
-	device, err := m.devices.Open(path, true, write)
-	if errors.Is(err, unix.EBUSY) {
-		return nil, host.BlockInfo{}, fault.E("open exclusively", fault.Busy, fmt.Errorf("%w: a mount, mkfs or another program holds it", err))
-	}
-	if err != nil {
-		return nil, host.BlockInfo{}, fault.E("open exclusively", fault.Unavailable, err)
-	}
-	info, err := verify(device, num)
-	if err != nil {
-		device.Close()
-		return nil, host.BlockInfo{}, err
-	}
-	return device, info, nil
-}
-
-// errOtherDevice says that a path has come to mean another disk.
-var errOtherDevice = errors.New("another device has this name now")
-
-func verify(device host.Device, num host.DevNum) (host.BlockInfo, error) {
-	info, err := device.Info()
-	if err != nil {
-		return info, fault.E("ask for number and size", fault.Unavailable, err)
-	}
-	if info.Num != num {
-		return info, fault.E("compare device numbers", fault.Unavailable, fmt.Errorf("%w: it is %s, the volume is %s", errOtherDevice, info.Num, num))
-	}
-	return info, nil
 }

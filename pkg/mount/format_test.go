@@ -1,7 +1,6 @@
 package mount_test
 
 import (
-	"context"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -53,7 +52,7 @@ func TestUnreadableBeatsNotBlank(t *testing.T) {
 	n := newNode(t)
 	n.FailReads(device, 1024)
 	_, err := n.m.EnsureFormatted(t.Context(), mount.FormatRequest{
-		Device: device, Num: number(), Size: size, Journal: &record{}, Live: func(context.Context) error { return nil },
+		Device: device, Num: number(), Size: size, Journal: &record{}, Live: alive,
 	})
 	if fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("error = %v, want one about reading", err)
@@ -64,7 +63,7 @@ func TestFormatDecisions(t *testing.T) {
 	n := newNode(t)
 	n.stage(t)
 	_, busy := n.format(t.Context(), &record{})
-	if _, err := n.m.Unmount(t.Context(), filepath.Join(n.dir, "stage")); err != nil {
+	if _, err := n.m.Unmount(t.Context(), filepath.Join(n.dir, "stage"), all); err != nil {
 		t.Fatal(err)
 	}
 	again, err := n.format(t.Context(), &record{})
@@ -107,7 +106,7 @@ func TestWipedVolumeIsBlankAgain(t *testing.T) {
 	if _, err := n.format(t.Context(), &record{}); err == nil {
 		t.Fatal("mkfs was not interrupted")
 	}
-	if err := n.m.WipeInterrupted(t.Context(), device, number()); err != nil {
+	if err := n.m.WipeInterrupted(t.Context(), device, number(), alive); err != nil {
 		t.Fatal(err)
 	}
 	if formatted, err := n.format(t.Context(), &record{}); !formatted || err != nil {

@@ -12,41 +12,46 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
 
-// Grow makes the file system as large as its device; a noop when it is. mountpoint is where it is
-// mounted, or "" when it is not: then ext4 is grown in place (checked first, as resize2fs demands)
-// while xfs and btrfs, which grow mounted only, are left for a second call after the mount.
+// GrowRequest asks for the file system of a device to fill it.
+type GrowRequest struct {
+	Device     string      // path of the device node
+	Num        host.DevNum // what the device must be
+	Mountpoint string      // where the file system is mounted; "" when it is not
+	FSType     string      // "" is DefaultFSType
+	Live       Alive
+}
+
+// Grow makes the file system as large as its device; a noop when it is. What grows mounted does so
+// in a call with the mount point: that is journalled and may be interrupted. Before the mount only
+// an ext4 grows, and only where the kernel would refuse it later (offline.go); else that is a noop.
 //
 // The sizes compared are those of the superblock and of the kernel, so that a noop runs no tool.
-func (m *Mounter) Grow(ctx context.Context, device, mountpoint, fsType string) (noop bool, err error) {
-	op := "grow the file system on " + device
-	if fsType, err = fsTypeOf(op, fsType); err != nil {
+func (m *Mounter) Grow(ctx context.Context, r GrowRequest) (noop bool, err error) {
+	op := "grow the file system on " + r.Device
+	if r.FSType, err = fsTypeOf(op, r.FSType); err != nil {
 		return false, err
 	}
-	if mountpoint == "" && fsType != ext4 {
+	if r.Mountpoint == "" && r.FSType != ext4 {
 		return true, nil
 	}
-	ctx, span := telemetry.Start(ctx, "fs.resize", telemetry.Internal, telemetry.FilesystemType(fsType), telemetry.Device(device))
+	ctx, span := telemetry.Start(ctx, "fs.resize", telemetry.Internal, telemetry.FilesystemType(r.FSType), telemetry.Device(r.Device))
 	defer func() { span.End(err) }()
-	g := growth{m: m, device: device, mountpoint: mountpoint, fsType: fsType}
 	start := time.Now()
-	noop, err = g.run(ctx)
+	noop, err = m.grow(ctx, r)
 	if !noop {
 		m.metrics.RecordMountOp(ctx, telemetry.MountOpResize, err, time.Since(start))
 	}
 	return noop, fault.Wrap(op, err)
 }
 
-type growth struct {
-	m                          *Mounter
-	device, mountpoint, fsType string
-}
-
-func (g growth) run(ctx context.Context) (noop bool, err error) {
-	info, err := g.m.nodeAt(g.device)
+func (m *Mounter) grow(ctx context.Context, r GrowRequest) (noop bool, err error) {
+	pin, info, err := m.pin(ctx, r.Device, r.Num, r.Live)
 	if err != nil {
-		return false, fault.E("", fault.Unavailable, err)
+		return false, err
 	}
-	if err := g.mountedHere(info.Num); err != nil {
+	defer pin.Close()
+	g := growth{GrowRequest: r, m: m, pin: pin}
+	if err := g.mountedHere(ctx); err != nil {
 		return false, err
 	}
 	before, err := g.size(ctx)
@@ -60,38 +65,57 @@ func (g growth) run(ctx context.Context) (noop bool, err error) {
 	if info.Size-before < blockBytes { // less than a block cannot be used
 		return true, nil
 	}
-	if err := g.grow(ctx); err != nil {
+	if later, err := g.growsMounted(); later || err != nil {
+		return later, err
+	}
+	if err := g.run(ctx); err != nil {
 		return false, err
 	}
 	after, err := g.size(ctx)
 	return after == before && err == nil, err // a rest that is too small for the file system's own structures
 }
 
+// growth is one growth of a device that is pinned.
+type growth struct {
+	GrowRequest
+	m   *Mounter
+	pin host.Device
+}
+
 // mountedHere makes sure that the tools, which are given a path, grow the file system of this device.
-func (g growth) mountedHere(num host.DevNum) error {
-	if g.mountpoint == "" {
-		return g.m.unclaimed(g.device)
+func (g growth) mountedHere(ctx context.Context) error {
+	if g.Mountpoint == "" {
+		return g.m.unclaimed(ctx, g.Device)
 	}
-	there, found, err := g.m.At(g.mountpoint)
+	there, found, err := g.m.At(g.Mountpoint)
 	switch {
 	case err != nil:
 		return err
-	case !found || there.Dev != num || there.FSType != g.fsType:
-		return fault.Errorf("", fault.Precondition, "the device's %s is not mounted at %s", g.fsType, g.mountpoint)
+	case !found || there.Dev != g.Num || there.FSType != g.FSType:
+		return fault.Errorf("", fault.Precondition, "the device's %s is not mounted at %s", g.FSType, g.Mountpoint)
 	case there.ReadOnly():
-		return fault.Errorf("", fault.Precondition, "it is mounted read-only at %s and cannot grow", g.mountpoint)
+		return fault.Errorf("", fault.Precondition, "it is mounted read-only at %s and cannot grow", g.Mountpoint)
 	default:
 		return nil
 	}
 }
 
+// growsMounted tells whether a file system that is not mounted shall wait until it is.
+func (g growth) growsMounted() (bool, error) {
+	if g.Mountpoint != "" {
+		return false, nil
+	}
+	may, err := g.m.sysResource()
+	return may, fault.E("ask for the capabilities of this process", fault.Internal, err)
+}
+
 func (g growth) size(ctx context.Context) (uint64, error) {
-	if g.fsType == ext4 {
-		return g.m.ext4Size(ctx, g.device)
+	if g.FSType == ext4 {
+		return g.m.ext4Size(ctx, g.Device, g.pin)
 	}
 	var size uint64
-	err := g.m.statCalls.do(ctx, g.mountpoint, func() (err error) {
-		size, err = g.m.filesystems.Size(g.mountpoint, g.fsType)
+	err := g.m.statCalls.do(ctx, g.Mountpoint, func() (err error) {
+		size, err = g.m.filesystems.Size(g.Mountpoint, g.FSType)
 		return err
 	})
 	if err != nil {
@@ -100,26 +124,17 @@ func (g growth) size(ctx context.Context) (uint64, error) {
 	return size, nil
 }
 
-func (g growth) grow(ctx context.Context) error {
-	var err error
-	switch g.fsType {
-	case xfs:
-		_, err = g.m.tools.Run(ctx, "xfs_growfs", "-d", g.mountpoint)
-	case btrfs:
-		_, err = g.m.tools.Run(ctx, "btrfs", "filesystem", "resize", "max", g.mountpoint)
+func (g growth) run(ctx context.Context) (err error) {
+	switch {
+	case g.FSType == xfs:
+		_, err = g.m.tools.Run(ctx, "xfs_growfs", "-d", g.Mountpoint)
+	case g.FSType == btrfs:
+		_, err = g.m.tools.Run(ctx, "btrfs", "filesystem", "resize", "max", g.Mountpoint)
+	case g.Mountpoint == "":
+		return g.m.growOffline(ctx, g.GrowRequest)
 	default:
-		return g.growExt4(ctx)
+		_, err = g.m.tools.Run(ctx, "resize2fs", g.Device)
 	}
-	return g.explain(err)
-}
-
-func (g growth) growExt4(ctx context.Context) error {
-	if g.mountpoint == "" {
-		if err := g.m.preen(ctx, "check before growing", g.device, "-f"); err != nil {
-			return err
-		}
-	}
-	_, err := g.m.tools.Run(ctx, "resize2fs", g.device)
 	return g.explain(err)
 }
 
@@ -131,7 +146,7 @@ func (g growth) explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case denied && g.fsType == ext4 && g.mountpoint != "":
+	case denied && g.FSType == ext4:
 		return fault.E("", fault.Precondition, fmt.Errorf("%w: the kernel lets a mounted ext4 grow only with the capability "+
 			"CAP_SYS_RESOURCE, which this process lacks; run the node plugin privileged, or stop the pods of the volume: "+
 			"it grows when it is next staged", err))

@@ -35,7 +35,7 @@ func TestAnUmountThatHangsIsReportedAndNotForced(t *testing.T) {
 	release := n.Hang("umount", path)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err := n.m.Unmount(ctx, path)
+	_, err := n.m.Unmount(ctx, path, all)
 	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "still hangs") {
 		t.Errorf("error = %v", err)
 	}
@@ -43,7 +43,7 @@ func TestAnUmountThatHangsIsReportedAndNotForced(t *testing.T) {
 		t.Error("the mount is gone")
 	}
 	release()
-	if _, err := n.m.Unmount(t.Context(), path); err != nil {
+	if _, err := n.m.Unmount(t.Context(), path, all); err != nil {
 		t.Errorf("after the hang: %v", err)
 	}
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
@@ -55,11 +55,11 @@ func TestBusyUnmount(t *testing.T) {
 	n := newNode(t)
 	path := n.stage(t)
 	n.SetBusy(path, true)
-	if _, err := n.m.Unmount(t.Context(), path); fault.ReasonOf(err) != fault.MountBusy {
+	if _, err := n.m.Unmount(t.Context(), path, all); fault.ReasonOf(err) != fault.MountBusy {
 		t.Errorf("error = %v", err)
 	}
 	n.SetBusy(path, false)
-	if noop, err := n.m.Unmount(t.Context(), path); err != nil || noop {
+	if noop, err := n.m.Unmount(t.Context(), path, all); err != nil || noop {
 		t.Errorf("unmount = %v, %v", noop, err)
 	}
 }
@@ -89,15 +89,15 @@ func TestDeadMountIsNotTakenForTheNewDevice(t *testing.T) {
 	n.KillDisk(device)
 	reborn := host.DevNum{Major: 259, Minor: 2}
 	n.AddDisk("/dev/nvme0n2", reborn, size)
-	_, err := n.m.Mount(t.Context(), mount.MountRequest{Device: "/dev/nvme0n2", Num: reborn, Target: path, FSType: "ext4"})
+	_, err := n.m.Mount(t.Context(), mount.MountRequest{Device: "/dev/nvme0n2", Num: reborn, Target: path, FSType: "ext4", Live: alive})
 	if fault.KindOf(err) != fault.Precondition {
 		t.Errorf("mount over a dead one: %v", err)
 	}
-	_, err = n.m.Bind(t.Context(), mount.BindRequest{Source: path, Target: filepath.Join(n.dir, "target"), Num: reborn})
+	_, err = n.m.Bind(t.Context(), mount.BindRequest{Source: path, Target: filepath.Join(n.dir, "target"), Num: reborn, Live: alive})
 	if fault.ReasonOf(err) != fault.StaleMount {
 		t.Errorf("publish of a dead mount: %v", err)
 	}
-	if _, err := n.m.Unmount(t.Context(), path); err != nil {
+	if _, err := n.m.Unmount(t.Context(), path, all); err != nil {
 		t.Errorf("unmount of a dead mount: %v", err)
 	}
 }

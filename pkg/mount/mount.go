@@ -34,12 +34,15 @@ type filesystems interface {
 	Size(path, fsType string) (uint64, error)
 }
 
-// Config is what a Mounter works with. All fields are needed.
+// Config is what a Mounter works with. All fields but SysResource are needed.
 type Config struct {
 	Kernel      kernel
 	Tools       tools
 	Devices     devices
 	Filesystems filesystems
+	// SysResource tells whether the kernel will let a mounted ext4 grow (CAP_SYS_RESOURCE); nil
+	// asks what this process may.
+	SysResource func() (bool, error)
 	Metrics     *telemetry.Metrics
 	Log         *zap.Logger
 }
@@ -51,18 +54,23 @@ type Mounter struct {
 	tools       tools
 	devices     devices
 	filesystems filesystems
+	sysResource func() (bool, error)
 	metrics     *telemetry.Metrics
 	log         *zap.Logger
 
 	tableCalls  flights // mount and umount, by mount point
-	deviceCalls flights // reading and wiping, by device
+	deviceCalls flights // opening, reading and wiping, by device
+	growCalls   flights // growing a file system that is not mounted, by device
 	statCalls   flights // statfs, by path
 }
 
 // New makes a Mounter.
 func New(c Config) *Mounter {
+	if c.SysResource == nil {
+		c.SysResource = host.HasSysResource
+	}
 	return &Mounter{
-		kernel: c.Kernel, tools: c.Tools, devices: c.Devices, filesystems: c.Filesystems,
+		kernel: c.Kernel, tools: c.Tools, devices: c.Devices, filesystems: c.Filesystems, sysResource: c.SysResource,
 		metrics: c.Metrics, log: c.Log,
 	}
 }

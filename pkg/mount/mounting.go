@@ -22,10 +22,12 @@ type MountRequest struct {
 	FSType   string // "" is DefaultFSType
 	Options  []string
 	ReadOnly bool
+	Live     Alive
 }
 
 // Mount mounts the device at Target. What is mounted there already is verified: the same device,
 // file system and mode is a noop, anything else is refused. It never stacks a mount on another.
+// Whose the device is, Live is asked before and after the mount, while the device is held open.
 func (m *Mounter) Mount(ctx context.Context, r MountRequest) (noop bool, err error) {
 	op := "mount " + r.Device + " at " + r.Target
 	if r.FSType, err = fsTypeOf(op, r.FSType); err != nil {
@@ -34,10 +36,13 @@ func (m *Mounter) Mount(ctx context.Context, r MountRequest) (noop bool, err err
 	if r.Options, r.ReadOnly, err = splitOptions(op, r.Options, r.ReadOnly); err != nil {
 		return false, err
 	}
+	if r.Target, err = m.Canonical(r.Target); err != nil {
+		return false, fault.Wrap(op, err)
+	}
 	ctx, span := telemetry.Start(ctx, "mount", telemetry.Internal, telemetry.FilesystemType(r.FSType),
 		telemetry.FilesystemMode(mode(r.ReadOnly)), telemetry.Mountpoint(r.Target))
 	start := time.Now()
-	noop, err = m.onTable(ctx, r.Target, func() (bool, error) { return m.mountOnce(r) })
+	noop, err = m.onTable(ctx, r.Target, func() (bool, error) { return m.mountOnce(ctx, r) })
 	err = fault.Wrap(op, err)
 	span.End(err)
 	if !noop || err != nil {
@@ -46,8 +51,8 @@ func (m *Mounter) Mount(ctx context.Context, r MountRequest) (noop bool, err err
 	return noop, err
 }
 
-// onTable runs call, which mounts, after whatever still goes on at target. A mount that succeeds
-// after ctx ended is found by the next call, or taken down by Unmount.
+// onTable runs call, which mounts, after whatever still goes on at target. What the kernel has
+// begun when ctx ends goes on; the next call waits for it and finds what became of it.
 func (m *Mounter) onTable(ctx context.Context, target string, call func() (noop bool, err error)) (bool, error) {
 	noop := false
 	err := m.tableCalls.do(ctx, target, func() (err error) {
@@ -67,33 +72,37 @@ func mode(readOnly bool) string {
 	return "rw"
 }
 
-func (m *Mounter) mountOnce(r MountRequest) (noop bool, err error) {
+func (m *Mounter) mountOnce(ctx context.Context, r MountRequest) (noop bool, err error) {
 	there, found, err := m.At(r.Target)
 	if err != nil {
 		return false, err
 	}
 	if found {
-		return true, sameMount(there, r)
+		if err := sameMount(there, r); err != nil {
+			return false, err
+		}
+		return true, r.Live.ask(ctx) // the mount keeps the number from other disks
 	}
-	device, err := m.devices.Open(r.Device, false, false) // keeps the name until it is mounted
-	if err != nil {
-		return false, fault.E("open", fault.Unavailable, err)
-	}
-	defer device.Close()
-	info, err := verify(device, r.Num)
+	device, info, err := m.pin(ctx, r.Device, r.Num, r.Live)
 	if err != nil {
 		return false, err
 	}
+	defer device.Close()
 	if info.ReadOnly && !r.ReadOnly {
 		return false, fault.Errorf("", fault.Precondition, "the device is read-only; ask for the volume read-only")
 	}
-	if _, err := ensureDir(r.Target); err != nil {
+	created, err := ensureDir(r.Target)
+	if err != nil {
 		return false, fault.E("make the mount point", fault.Precondition, err)
 	}
-	if err := m.kernel.Mount(r.Device, r.Target, r.FSType, mountOptions(r, info.ReadOnly)); err != nil {
-		return false, mountError(r, err)
+	if err := ctx.Err(); err != nil { // the caller has gone: mount nothing behind its back
+		return false, m.forget(err, r.Target, created)
 	}
-	return false, m.confirmMount(r)
+	if err := m.kernel.Mount(r.Device, r.Target, r.FSType, mountOptions(r, info.ReadOnly)); err != nil {
+		return false, m.forget(mountError(r, err), r.Target, created)
+	}
+	same := func(there host.MountPoint) error { return sameMount(there, r) }
+	return false, m.confirm(ctx, r.Target, created, same, r.Live)
 }
 
 // sameMount says why a mount is not the one that is asked for.
@@ -134,21 +143,6 @@ func mountOptions(r MountRequest, deviceReadOnly bool) []string {
 		options = append(options, "noload")
 	}
 	return options
-}
-
-// confirmMount looks into the mount table: mount(2) took a name, this compares the number.
-func (m *Mounter) confirmMount(r MountRequest) error {
-	there, found, err := m.At(r.Target)
-	if err == nil && !found {
-		err = fault.Errorf("", fault.MountFailed, "the kernel took the mount, but it is not in the mount table")
-	}
-	if err == nil {
-		err = sameMount(there, r)
-	}
-	if err != nil {
-		return errors.Join(err, m.kernel.Unmount(r.Target))
-	}
-	return nil
 }
 
 // mountError says what the errno of mount(2) means and what can be done.

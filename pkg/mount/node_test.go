@@ -23,6 +23,10 @@ const (
 
 func number() host.DevNum { return host.DevNum{Major: 259, Minor: 1} }
 
+func alive(context.Context) error { return nil }
+
+func all(host.MountPoint) bool { return true }
+
 // node is a machine with one disk, its mounter and what that has decided.
 type node struct {
 	*mounttest.Kernel
@@ -56,6 +60,7 @@ type record struct {
 }
 
 func (r *record) Formatting() bool { return r.formatting }
+func (r *record) Formatted() bool  { return r.done > 0 }
 func (r *record) Begin(string) error {
 	if r.fail != nil {
 		return r.fail
@@ -72,7 +77,7 @@ func (r *record) Done() error {
 func (n *node) format(ctx context.Context, journal *record) (bool, error) {
 	return n.m.EnsureFormatted(ctx, mount.FormatRequest{
 		Device: device, Num: number(), FSType: "ext4", Size: size, Blank: true, Journal: journal,
-		Live: func(context.Context) error { return nil },
+		Live: alive,
 	})
 }
 
@@ -82,7 +87,7 @@ func (n *node) stage(t *testing.T) (path string) {
 		t.Fatalf("format = %v, %v", formatted, err)
 	}
 	path = filepath.Join(n.dir, "stage")
-	if _, err := n.m.Mount(t.Context(), mount.MountRequest{Device: device, Num: number(), Target: path, FSType: "ext4"}); err != nil {
+	if _, err := n.m.Mount(t.Context(), mount.MountRequest{Device: device, Num: number(), Target: path, FSType: "ext4", Live: alive}); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -33,8 +33,8 @@ func (p *proof) prove(ctx context.Context) (host.Device, error) {
 	if err := p.live(ctx); err != nil {
 		return nil, err
 	}
-	interrupted := p.r.Journal.Formatting()
-	claimed, info, err := p.claim(interrupted)
+	interrupted := p.r.Journal.Formatting() && !p.r.Journal.Formatted()
+	claimed, info, err := p.claim(ctx, interrupted)
 	if err != nil {
 		return nil, err
 	}
@@ -58,14 +58,14 @@ func (p *proof) prove(ctx context.Context) (host.Device, error) {
 
 // live asks for the identity, which only the connector knows.
 func (p *proof) live(ctx context.Context) error {
-	if err := p.r.Live(ctx); err != nil {
+	if err := p.r.Live.ask(ctx); err != nil {
 		return &refusal{telemetry.FormatRefusedIdentity, err}
 	}
 	return nil
 }
 
-func (p *proof) claim(write bool) (host.Device, host.BlockInfo, error) {
-	claimed, info, err := p.m.claim(p.r.Device, p.r.Num, write)
+func (p *proof) claim(ctx context.Context, write bool) (host.Device, host.BlockInfo, error) {
+	claimed, info, err := p.m.claim(ctx, p.r.Device, p.r.Num, write)
 	switch {
 	case err == nil:
 	case fault.KindOf(err) == fault.Busy:
@@ -108,7 +108,12 @@ func notBlank(format string, args ...any) error {
 func (p *proof) blank(ctx context.Context, device host.Device, info host.BlockInfo) error {
 	regions := append(signatures(info.Size), samples(info.Size)...)
 	err := p.m.onDevice(ctx, p.r.Device, func() error { return surveyZero(ctx, device, regions) })
-	if err == nil {
+	switch {
+	case err == nil && p.r.Journal.Formatted():
+		return &refusal{telemetry.FormatRefusedIdentity, fault.Errorf("look for a file system", fault.FSNotBlank, "the device "+
+			"had a file system under this very attachment and now reads as zeros; nothing was changed. See on the array whether the volume's "+
+			"file was replaced, and restore it; if the data can go, delete the volume and make a new one")}
+	case err == nil:
 		return p.allowed(info)
 	}
 	if _, ok := errors.AsType[*errNotZero](err); ok {
@@ -157,7 +162,7 @@ func (p *proof) undoInterrupted(ctx context.Context, device host.Device, info ho
 
 // commit writes the record and makes sure of the identity on both sides of it.
 func (p *proof) commit(ctx context.Context) (pin host.Device, err error) {
-	pin, err = p.m.devices.Open(p.r.Device, false, false)
+	pin, err = p.m.open(ctx, p.r.Device, false, false)
 	if err != nil {
 		return nil, &refusal{telemetry.FormatRefusedUnreadable, fault.E("open", fault.Unavailable, err)}
 	}

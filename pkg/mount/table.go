@@ -2,16 +2,19 @@ package mount
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 )
 
 // At is the topmost mount exactly at path, if there is one. It reads the mount table only and
-// never touches what is mounted.
+// never touches what is mounted. Of a device node that is bound to a file, Node tells the number.
 func (m *Mounter) At(path string) (host.MountPoint, bool, error) {
 	layers, err := m.layers(path)
 	if err != nil || len(layers) == 0 {
@@ -23,12 +26,9 @@ func (m *Mounter) At(path string) (host.MountPoint, bool, error) {
 // layers are the mounts exactly at path, the topmost last.
 func (m *Mounter) layers(path string) ([]host.MountPoint, error) {
 	op := "look what is mounted at " + path
-	path, err := canonical(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil // no parent directory: nothing can be mounted there
-	}
+	path, err := m.Canonical(path)
 	if err != nil {
-		return nil, fault.E(op, fault.Unavailable, err)
+		return nil, fault.Wrap(op, err)
 	}
 	return m.mountsWhere(op, func(point host.MountPoint) bool { return point.Path == path })
 }
@@ -47,12 +47,29 @@ func (m *Mounter) mountsWhere(op string, keep func(host.MountPoint) bool) ([]hos
 	return slices.DeleteFunc(table, func(point host.MountPoint) bool { return !keep(point) }), nil
 }
 
-// canonical is path as mountinfo shows it: its directory without symbolic links (the kubelet's
-// directory often is one). The last element is left alone: it may be a dead mount.
-func canonical(path string) (string, error) {
-	dir, err := filepath.EvalSymlinks(filepath.Dir(filepath.Clean(path)))
-	if err != nil {
-		return "", err
+// Canonical is path as mountinfo shows it: its directory without symbolic links (the kubelet's
+// directory often is one). The last element is never followed: a symbolic link there is refused,
+// since a mount would end up somewhere else. Where there is no directory nothing can be mounted,
+// and path is only cleaned.
+func (m *Mounter) Canonical(path string) (string, error) {
+	op := "resolve " + path
+	path = filepath.Clean(path)
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
+		return path, nil
+	case err != nil:
+		return "", fault.E(op, fault.Unavailable, err)
 	}
-	return filepath.Join(dir, filepath.Base(path)), nil
+	path = filepath.Join(dir, filepath.Base(path))
+	// readlink(2) and not lstat(2), which asks the file system that may be mounted there, and may be dead.
+	link, err := os.Readlink(path)
+	switch {
+	case err == nil:
+		return "", fault.Errorf(op, fault.Precondition, "%s is a symbolic link (to %s): nothing is mounted or looked for behind it", path, link)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, fs.ErrNotExist): // no link; nothing there
+		return path, nil
+	default:
+		return "", fault.E(op, fault.Unavailable, err)
+	}
 }

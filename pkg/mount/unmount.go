@@ -9,18 +9,26 @@ import (
 	"golang.org/x/sys/unix"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
 
 // Unmount takes down every mount at target and then removes the empty directory or file. Not
-// mounted or missing is a noop. It never removes contents, never forces and never detaches: what
+// mounted or missing is a noop. Before each layer ours is shown the topmost mount (as At shows
+// it); what is not ours stays, and everything below it. It never removes contents, never forces and never detaches: what
 // is busy is reported (MountBusy), and what hangs past ctx too (Unavailable), because only a file
 // system that is really unmounted has written all its data.
-func (m *Mounter) Unmount(ctx context.Context, target string) (noop bool, err error) {
+func (m *Mounter) Unmount(ctx context.Context, target string, ours func(host.MountPoint) bool) (noop bool, err error) {
 	op := "unmount " + target
+	if target, err = m.Canonical(target); err != nil {
+		return false, fault.Wrap(op, err)
+	}
+	if ours == nil {
+		return false, fault.Errorf(op, fault.Internal, "the caller does not say which mounts are its own")
+	}
 	start, unmounted, removed := time.Now(), 0, false
 	err = m.tableCalls.do(ctx, target, func() (err error) {
-		if unmounted, err = m.unmountLayers(ctx, target); err != nil {
+		if unmounted, err = m.unmountLayers(ctx, target, ours); err != nil {
 			return err
 		}
 		removed, err = m.removeTarget(target)
@@ -38,7 +46,7 @@ func (m *Mounter) Unmount(ctx context.Context, target string) (noop bool, err er
 	return err == nil && unmounted == 0 && !removed, fault.Wrap(op, err)
 }
 
-func (m *Mounter) unmountLayers(ctx context.Context, target string) (unmounted int, err error) {
+func (m *Mounter) unmountLayers(ctx context.Context, target string, ours func(host.MountPoint) bool) (unmounted int, err error) {
 	for {
 		layers, err := m.layers(target)
 		if err != nil || len(layers) == 0 {
@@ -47,8 +55,11 @@ func (m *Mounter) unmountLayers(ctx context.Context, target string) (unmounted i
 		if err := ctx.Err(); err != nil { // the caller has gone: do no more
 			return unmounted, err
 		}
-		path := layers[len(layers)-1].Path // without symbolic links, as umount2 is told not to follow one
-		err = m.kernel.Unmount(path)
+		if top := layers[len(layers)-1]; !ours(top) {
+			return unmounted, fault.Errorf("", fault.Precondition, "another mount is there (%s of device %s, %s %s); it was left alone, unmount it by hand",
+				top.Root, top.Dev, top.FSType, top.Source)
+		}
+		err = m.kernel.Unmount(target)
 		switch {
 		case err == nil:
 			unmounted++

@@ -42,8 +42,6 @@ func fileDisk(slot, more string) string {
 	return "[/disk find where slot=" + routeros.Quote(slot) + " type=file" + more + "]"
 }
 
-func count(put routeros.Put, key, variable string) string { return put(key, "[:len $"+variable+"]") }
-
 func one(variable string) string { return "[:len $" + variable + "] = 1" }
 
 // readComment takes the comment of the item in variable apart: rdsC is what stands before the

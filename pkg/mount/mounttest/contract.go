@@ -38,6 +38,8 @@ func RunContract(t *testing.T, setup func(t *testing.T) Setup) {
 		"mount":   mountContract(),
 		"publish": publishContract(),
 		"grow":    growContract(),
+		"whose":   whoseContract(),
+		"paths":   pathsContract(),
 	}
 	for name, tests := range groups {
 		t.Run(name, func(t *testing.T) {
@@ -122,11 +124,12 @@ func (f *fixture) read(t *testing.T, d Disk, off int64, n int) []byte {
 
 // journal is a FormatJournal in memory that remembers what was called.
 type journal struct {
-	formatting bool
-	calls      []string
+	formatting, formatted bool
+	calls                 []string
 }
 
 func (j *journal) Formatting() bool { return j.formatting }
+func (j *journal) Formatted() bool  { return j.formatted }
 
 func (j *journal) Begin(fsType string) error {
 	j.formatting = true
@@ -135,12 +138,14 @@ func (j *journal) Begin(fsType string) error {
 }
 
 func (j *journal) Done() error {
-	j.formatting = false
+	j.formatting, j.formatted = false, true
 	j.calls = append(j.calls, "done")
 	return nil
 }
 
 func alive(context.Context) error { return nil }
+
+func all(host.MountPoint) bool { return true }
 
 func (f *fixture) request(d Disk, fsType string) mount.FormatRequest {
 	return mount.FormatRequest{Device: d.Path, Num: d.Num, FSType: fsType, Size: diskSize, Blank: true, Live: alive, Journal: &journal{}}
@@ -165,7 +170,7 @@ func (f *fixture) stage(t *testing.T, d Disk, fsType, name string) string {
 
 func (f *fixture) mount(t *testing.T, d Disk, fsType, name string, readOnly bool) {
 	t.Helper()
-	noop, err := f.m.Mount(t.Context(), mount.MountRequest{Device: d.Path, Num: d.Num, Target: f.path(name), FSType: fsType, ReadOnly: readOnly})
+	noop, err := f.m.Mount(t.Context(), mount.MountRequest{Device: d.Path, Num: d.Num, Target: f.path(name), FSType: fsType, ReadOnly: readOnly, Live: alive})
 	if err != nil || noop {
 		t.Fatalf("Mount = %v, %v", noop, err)
 	}
@@ -173,7 +178,7 @@ func (f *fixture) mount(t *testing.T, d Disk, fsType, name string, readOnly bool
 
 func (f *fixture) unmount(t *testing.T, path string) {
 	t.Helper()
-	if noop, err := f.m.Unmount(t.Context(), path); err != nil || noop {
+	if noop, err := f.m.Unmount(t.Context(), path, all); err != nil || noop {
 		t.Fatalf("Unmount(%s) = %v, %v", path, noop, err)
 	}
 }

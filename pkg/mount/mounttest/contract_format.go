@@ -125,7 +125,7 @@ func formatAfterWipe(t *testing.T, f *fixture) {
 	f.allowDebris(d)
 	_, err := f.m.EnsureFormatted(t.Context(), f.request(d, "ext4"))
 	wantReason(t, err, fault.FSNotBlank)
-	if err := f.m.WipeInterrupted(t.Context(), d.Path, d.Num); err != nil {
+	if err := f.m.WipeInterrupted(t.Context(), d.Path, d.Num, alive); err != nil {
 		t.Fatal(err)
 	}
 	for _, off := range []int64{0, 64 << 10, 64 << 20, 128 << 20, 384 << 20, diskSize - 1<<20} {
@@ -148,14 +148,14 @@ func wipeInUse(t *testing.T, f *fixture) {
 	d := f.disk(t)
 	f.stage(t, d, "ext4", "stage")
 	before := f.read(t, d, 0, 4096)
-	wantKind(t, f.m.WipeInterrupted(t.Context(), d.Path, d.Num), fault.Busy)
+	wantKind(t, f.m.WipeInterrupted(t.Context(), d.Path, d.Num, alive), fault.Busy)
 	if !bytes.Equal(before, f.read(t, d, 0, 4096)) {
 		t.Error("it was wiped all the same")
 	}
 	other := d.Num
 	other.Minor += 77
 	f.unmount(t, f.path("stage"))
-	wantKind(t, f.m.WipeInterrupted(t.Context(), d.Path, other), fault.Unavailable)
+	wantKind(t, f.m.WipeInterrupted(t.Context(), d.Path, other, alive), fault.Unavailable)
 	if isZero(f.read(t, d, 1024, 1024)) {
 		t.Error("another disk was wiped")
 	}

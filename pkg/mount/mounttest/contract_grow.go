@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
 )
 
 const grownSize = diskSize + 256<<20
@@ -13,7 +14,7 @@ func growContract() []contractTest {
 	return []contractTest{
 		{"mounted xfs and btrfs fill their device", growMounted},
 		{"growth through a published target", growPublished},
-		{"unmounted ext4 fills its device", growUnmounted},
+		{"unmounted ext4 fills its device if it cannot when mounted", growUnmounted},
 		{"mounted ext4 grows or says which capability is missing", growExt4Mounted},
 		{"what fills its device is a noop", growNoop},
 		{"xfs and btrfs wait for their mount", growLater},
@@ -22,9 +23,13 @@ func growContract() []contractTest {
 	}
 }
 
+func growRequest(d Disk, mountpoint, fsType string) mount.GrowRequest {
+	return mount.GrowRequest{Device: d.Path, Num: d.Num, Mountpoint: mountpoint, FSType: fsType, Live: alive}
+}
+
 func (f *fixture) grow(t *testing.T, d Disk, mountpoint, fsType string, want bool) {
 	t.Helper()
-	if noop, err := f.m.Grow(t.Context(), d.Path, mountpoint, fsType); err != nil || noop != want {
+	if noop, err := f.m.Grow(t.Context(), growRequest(d, mountpoint, fsType)); err != nil || noop != want {
 		t.Fatalf("Grow of %s at %q = %v, %v; want %v", fsType, mountpoint, noop, err, want)
 	}
 }
@@ -71,13 +76,14 @@ func growUnmounted(t *testing.T, f *fixture) {
 	before := f.totalAt(t, path)
 	f.unmount(t, path)
 	f.GrowDisk(t, d, grownSize)
-	f.grow(t, d, "", "ext4", false)
+	f.grow(t, d, "", "ext4", f.GrowsExt4Online) // what can be journalled waits for the mount
 	f.grow(t, d, "", "ext4", true)
 	f.mount(t, d, "ext4", "stage", false)
+	f.grow(t, d, path, "ext4", !f.GrowsExt4Online)
 	if gained := f.totalAt(t, path) - before; gained < (grownSize-diskSize)*9/10 {
 		t.Errorf("gained %d bytes of %d", gained, grownSize-diskSize)
 	}
-	_, err := f.m.Grow(t.Context(), d.Path, "", "ext4")
+	_, err := f.m.Grow(t.Context(), growRequest(d, "", "ext4"))
 	wantKind(t, err, fault.Busy) // mounted, and asked as if it was not
 }
 
@@ -85,7 +91,7 @@ func growExt4Mounted(t *testing.T, f *fixture) {
 	d := f.disk(t)
 	path := f.stage(t, d, "ext4", "stage")
 	f.GrowDisk(t, d, grownSize)
-	noop, err := f.m.Grow(t.Context(), d.Path, path, "ext4")
+	noop, err := f.m.Grow(t.Context(), growRequest(d, path, "ext4"))
 	if f.GrowsExt4Online {
 		if err != nil || noop {
 			t.Errorf("Grow = %v, %v", noop, err)
@@ -121,11 +127,11 @@ func growRefused(t *testing.T, f *fixture) {
 	f.format(t, d, "xfs")
 	f.mount(t, d, "xfs", "ro", true)
 	f.GrowDisk(t, d, grownSize)
-	_, err := f.m.Grow(t.Context(), d.Path, f.path("ro"), "xfs")
+	_, err := f.m.Grow(t.Context(), growRequest(d, f.path("ro"), "xfs"))
 	wantKind(t, err, fault.Precondition)
-	_, err = f.m.Grow(t.Context(), other.Path, f.path("ro"), "xfs")
+	_, err = f.m.Grow(t.Context(), growRequest(other, f.path("ro"), "xfs"))
 	wantKind(t, err, fault.Precondition)
-	_, err = f.m.Grow(t.Context(), d.Path, f.dir, "xfs")
+	_, err = f.m.Grow(t.Context(), growRequest(d, f.dir, "xfs"))
 	wantKind(t, err, fault.Precondition)
 }
 
@@ -133,6 +139,6 @@ func growShrunk(t *testing.T, f *fixture) {
 	d := f.disk(t)
 	f.format(t, d, "ext4")
 	f.GrowDisk(t, d, diskSize/2)
-	_, err := f.m.Grow(t.Context(), d.Path, "", "ext4")
+	_, err := f.m.Grow(t.Context(), growRequest(d, "", "ext4"))
 	wantReason(t, err, fault.FSCorrupt)
 }

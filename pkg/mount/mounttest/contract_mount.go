@@ -28,7 +28,7 @@ func mountContract() []contractTest {
 }
 
 func (f *fixture) mountRequest(d Disk, fsType, name string) mount.MountRequest {
-	return mount.MountRequest{Device: d.Path, Num: d.Num, Target: f.path(name), FSType: fsType}
+	return mount.MountRequest{Device: d.Path, Num: d.Num, Target: f.path(name), FSType: fsType, Live: alive}
 }
 
 func mountTwice(t *testing.T, f *fixture) {
@@ -155,7 +155,7 @@ func unmountLayers(t *testing.T, f *fixture) {
 
 func unmountNothing(t *testing.T, f *fixture) {
 	for _, path := range []string{f.path("missing"), f.path("no/such/parent")} {
-		if noop, err := f.m.Unmount(t.Context(), path); err != nil || !noop {
+		if noop, err := f.m.Unmount(t.Context(), path, all); err != nil || !noop {
 			t.Errorf("%s: %v, %v; want a noop", path, noop, err)
 		}
 	}
@@ -172,7 +172,7 @@ func unmountKeepsContents(t *testing.T, f *fixture) {
 		}
 	}
 	for _, path := range []string{dir, file} {
-		_, err := f.m.Unmount(t.Context(), path)
+		_, err := f.m.Unmount(t.Context(), path, all)
 		wantKind(t, err, fault.Precondition)
 	}
 	for _, path := range []string{dir + "/data", file} {
@@ -186,7 +186,7 @@ func unmountBusy(t *testing.T, f *fixture) {
 	outer, inner := f.disk(t), f.disk(t)
 	stage := f.stage(t, outer, "ext4", "stage")
 	f.stage(t, inner, "ext4", "stage/inner")
-	_, err := f.m.Unmount(t.Context(), stage)
+	_, err := f.m.Unmount(t.Context(), stage, all)
 	wantReason(t, err, fault.MountBusy)
 	if n := f.layersAt(t, stage); n != 1 {
 		t.Errorf("%d mounts left, want 1", n)

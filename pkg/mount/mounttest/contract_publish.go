@@ -25,11 +25,11 @@ func publishContract() []contractTest {
 }
 
 func (f *fixture) bind(d Disk, source, name string) mount.BindRequest {
-	return mount.BindRequest{Source: source, Target: f.path(name), Num: d.Num}
+	return mount.BindRequest{Source: source, Target: f.path(name), Num: d.Num, Live: alive}
 }
 
 func (f *fixture) bindNode(d Disk, name string) mount.BindRequest {
-	return mount.BindRequest{Source: d.Path, Target: f.path(name), Num: d.Num, Block: true}
+	return mount.BindRequest{Source: d.Path, Target: f.path(name), Num: d.Num, Block: true, Live: alive}
 }
 
 // published binds and expects it to be new.

@@ -2,6 +2,7 @@ package mounttest
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
@@ -22,6 +23,7 @@ func refuseContract() []contractTest {
 		{"another device number", refuseOtherNumber},
 		{"a device that is too small", refuseSmall},
 		{"an unknown file system", refuseUnknown},
+		{"what had a file system and reads as zeros", refuseLost},
 		{"a mounted device for fsck", refuseCheckMounted},
 	}
 }
@@ -93,6 +95,19 @@ func refuseNotBlank(t *testing.T, f *fixture) {
 	wantReason(t, f.unharmed(t, d, r), fault.FSNotBlank)
 }
 
+// The array came back with an empty file: zeros prove nothing where there was a file system.
+func refuseLost(t *testing.T, f *fixture) {
+	r := f.request(f.disk(t), "ext4")
+	r.Journal = &journal{formatted: true}
+	err := f.unharmed(t, Disk{Path: r.Device, Num: r.Num}, r)
+	wantReason(t, err, fault.FSNotBlank)
+	if !strings.Contains(err.Error(), "had a file system under this very attachment and now reads as zeros") {
+		t.Errorf("error = %v", err)
+	}
+	r.Journal = &journal{formatted: true, formatting: true} // a record that contradicts itself
+	wantReason(t, f.unharmed(t, Disk{Path: r.Device, Num: r.Num}, r), fault.FSNotBlank)
+}
+
 func refuseReadOnly(t *testing.T, f *fixture) {
 	d := f.disk(t)
 	r := f.request(d, "ext4")
@@ -154,9 +169,9 @@ func refuseUnknown(t *testing.T, f *fixture) {
 func refuseCheckMounted(t *testing.T, f *fixture) {
 	d := f.disk(t)
 	f.format(t, d, "ext4")
-	if err := f.m.Check(t.Context(), d.Path, "ext4"); err != nil {
+	if err := f.m.Check(t.Context(), d.Path, d.Num, "ext4", alive); err != nil {
 		t.Fatalf("check of a clean file system: %v", err)
 	}
 	f.mount(t, d, "ext4", "stage", false)
-	wantKind(t, f.m.Check(t.Context(), d.Path, "ext4"), fault.Busy)
+	wantKind(t, f.m.Check(t.Context(), d.Path, d.Num, "ext4", alive), fault.Busy)
 }

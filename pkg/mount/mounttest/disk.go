@@ -25,6 +25,7 @@ const (
 type disk struct {
 	num       host.DevNum
 	file      *os.File
+	handles   int // open descriptors, of which exclusive
 	exclusive int
 	readOnly  bool
 	dead      bool
@@ -128,6 +129,7 @@ type Devices struct{ k *Kernel }
 
 // Open gives a disk, by its node or by a path the node is bound to.
 func (s *Devices) Open(path string, exclusive, write bool) (host.Device, error) {
+	s.k.wait("open", path)
 	s.k.mu.Lock()
 	defer s.k.mu.Unlock()
 	d, err := s.k.diskAt(path)
@@ -137,6 +139,7 @@ func (s *Devices) Open(path string, exclusive, write bool) (host.Device, error) 
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
+	d.handles++
 	if exclusive {
 		d.exclusive++
 	}
@@ -230,6 +233,7 @@ func (h *handle) Close() error {
 		return os.ErrClosed
 	}
 	h.closed = true
+	h.disk.handles--
 	if h.exclusive {
 		h.disk.exclusive--
 	}

@@ -1,10 +1,13 @@
 package mounttest
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -100,6 +103,45 @@ func TestMountTwiceAtOnePlaceIsBusy(t *testing.T) {
 	k.DetachDisk(device)
 	if len(c.said) != 1 || !strings.Contains(c.said[0], "in use") {
 		t.Errorf("detach of a mounted disk: the test was told %q", c.said)
+	}
+}
+
+// As on a real disk: fsck -p does not mend what a killed resize2fs leaves.
+func TestAKilledOfflineResizeLeavesDamage(t *testing.T) {
+	k, _ := newKernel(t)
+	for _, command := range [][]string{{"mkfs.ext4", "-F", device}, {"fsck.ext4", "-f", "-p", device}} {
+		if _, err := k.Tools().Run(t.Context(), command[0], command[1:]...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	release := k.Hang("resize2fs", device)
+	defer release()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := k.Tools().Run(ctx, "resize2fs", device); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("killed resize2fs = %v", err)
+	}
+	if _, err := k.Tools().Run(t.Context(), "fsck.ext4", "-p", device); exitCode(err) != 4 {
+		t.Errorf("fsck = %v", err)
+	}
+}
+
+func TestRemountSetsExactlyTheFlagsItIsGiven(t *testing.T) {
+	k, _ := newKernel(t)
+	source, target := t.TempDir(), t.TempDir()
+	if err := k.Mount("", target, "", []string{"remount", "bind", "ro"}); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("remount of nothing = %v", err)
+	}
+	if err := k.Bind(source, target, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, options := range [][]string{{"ro", "nosuid"}, {"ro"}} {
+		if err := k.Mount("", target, "", append([]string{"remount", "bind"}, options...)); err != nil {
+			t.Fatal(err)
+		}
+		if table, err := k.Table(); err != nil || len(table) != 1 || !slices.Equal(table[0].Options, options) {
+			t.Errorf("mounts %+v, %v; want one with %v", table, err, options)
+		}
 	}
 }
 

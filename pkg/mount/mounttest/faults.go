@@ -9,8 +9,9 @@ func (k *Kernel) SetBusy(path string, busy bool) {
 	k.busy[path] = busy
 }
 
-// Hang makes the operation ("umount", "statfs", "read") on path wait in the kernel until release
-// is called. For read the path is that of the disk.
+// Hang makes an operation wait in the kernel until release is called: "umount" and "statfs" of a
+// path, "open" and "read" of a disk, or a tool by its name on its last argument. Of these only a
+// tool comes back when its context ends: killed.
 func (k *Kernel) Hang(operation, path string) (release func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -24,13 +25,27 @@ func (k *Kernel) Hang(operation, path string) (release func()) {
 	}
 }
 
-func (k *Kernel) wait(operation, path string) {
+func (k *Kernel) wait(operation, path string) { <-k.gate(operation, path) }
+
+// gate is closed when the operation may go on.
+func (k *Kernel) gate(operation, path string) <-chan struct{} {
 	k.mu.Lock()
-	gate := k.hangs[operation+" "+path]
-	k.mu.Unlock()
-	if gate != nil {
-		<-gate
+	defer k.mu.Unlock()
+	if gate := k.hangs[operation+" "+path]; gate != nil {
+		return gate
 	}
+	open := make(chan struct{})
+	close(open)
+	return open
+}
+
+// Pinned tells whether anybody keeps the disk's name and number from other disks: by an open
+// descriptor or a mount.
+func (k *Kernel) Pinned(path string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d := k.disks[path]
+	return d != nil && (d.handles > 0 || k.isMounted(d))
 }
 
 // KillDisk makes the disk die as a controller that is deleted does: its node goes, all I/O is EIO,
@@ -76,6 +91,13 @@ func (k *Kernel) DropSysResource() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.weak = true
+}
+
+// SysResource tells whether CAP_SYS_RESOURCE is there.
+func (k *Kernel) SysResource() (bool, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.weak, nil
 }
 
 // Calls are the tools that were run, each with its arguments, in order.

@@ -57,10 +57,14 @@ var fsOptions = map[string][]string{
 	"btrfs": {"discard", "compress=zstd", "ssd"},
 }
 
-// Mount is mount(2) of a disk.
+// Mount is mount(2) of a disk, or with remount and bind of the flags of a mount.
 func (k *Kernel) Mount(source, target, fsType string, options []string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	target = realPath(target)
+	if slices.Contains(options, "remount") {
+		return k.remount(target, options)
+	}
 	if err := k.mountable(source, target, fsType, options); err != nil {
 		return &os.PathError{Op: "mount", Path: target, Err: err}
 	}
@@ -78,6 +82,19 @@ func (k *Kernel) Mount(source, target, fsType string, options []string) error {
 	}
 	k.table = append(k.table, point)
 	return nil
+}
+
+// remount sets exactly the flags it is given, as the kernel does.
+func (k *Kernel) remount(target string, options []string) error {
+	err := unix.EINVAL
+	for i, point := range slices.Backward(k.table) {
+		if point.Path == target && slices.Contains(options, "bind") {
+			flags := slices.DeleteFunc(slices.Clone(options), func(o string) bool { return !slices.Contains(mountFlags, o) })
+			k.table[i].Options = append([]string{mode(options)}, flags...)
+			return nil
+		}
+	}
+	return &os.PathError{Op: "remount", Path: target, Err: err}
 }
 
 func mode(options []string) string {
@@ -162,6 +179,7 @@ func (k *Kernel) isMounted(d *disk) bool {
 func (k *Kernel) Bind(source, target string, readOnly bool) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	target = realPath(target)
 	point, isDir, err := k.bindSource(source)
 	if err == nil {
 		info, statErr := os.Stat(target)
@@ -189,7 +207,7 @@ func (k *Kernel) bindSource(source string) (point host.MountPoint, isDir bool, e
 	if d := k.disks[source]; d != nil && !d.dead {
 		return host.MountPoint{
 			Dev: host.DevNum{Minor: 6}, Root: "/" + filepath.Base(source), FSType: devFS, Source: devFS,
-			Options: []string{"rw"}, SuperOptions: []string{"rw"},
+			Options: []string{"rw"}, SuperOptions: []string{"rw"}, NodeDev: d.num,
 		}, false, nil
 	}
 	info, err := os.Stat(source)
@@ -209,7 +227,7 @@ func (k *Kernel) Unmount(target string) error {
 	k.wait("umount", target)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := k.unmount(target); err != nil {
+	if err := k.unmount(parentResolved(target)); err != nil {
 		return &os.PathError{Op: "umount", Path: target, Err: err}
 	}
 	return nil
@@ -238,6 +256,7 @@ func (k *Kernel) Table() ([]host.MountPoint, error) {
 }
 
 func (k *Kernel) top(path string) (host.MountPoint, bool) {
+	path = realPath(path)
 	for _, point := range slices.Backward(k.table) {
 		if point.Path == path {
 			return point, true

@@ -19,15 +19,11 @@ func (s *Tools) Run(ctx context.Context, name string, args ...string) (host.Resu
 		return host.Result{}, fmt.Errorf("%s was stopped: %w", name, err)
 	}
 	k := s.k
+	if err := k.started(ctx, name, args); err != nil {
+		return host.Result{}, err
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.calls = append(k.calls, name+" "+strings.Join(args, " "))
-	if err := k.broken[name]; err != nil {
-		return host.Result{}, fmt.Errorf("%s: %w", name, err)
-	}
-	if len(args) == 0 {
-		return host.Result{}, exit(name, 1, "usage")
-	}
 	last, options := args[len(args)-1], args[:len(args)-1]
 	switch name {
 	case "blkid":
@@ -48,6 +44,33 @@ func (s *Tools) Run(ctx context.Context, name string, args ...string) (host.Resu
 	default:
 		return host.Result{}, fmt.Errorf("%s: %w", name, host.ErrNotInstalled)
 	}
+}
+
+// started notes the call and waits as long as the tool hangs. One that is killed meanwhile leaves
+// what the real one leaves: of all of them only resize2fs on an unmounted disk leaves damage.
+func (k *Kernel) started(ctx context.Context, name string, args []string) error {
+	k.mu.Lock()
+	k.calls = append(k.calls, name+" "+strings.Join(args, " "))
+	broken := k.broken[name]
+	k.mu.Unlock()
+	switch {
+	case broken != nil:
+		return fmt.Errorf("%s: %w", name, broken)
+	case len(args) == 0:
+		return exit(name, 1, "usage")
+	}
+	path := args[len(args)-1]
+	select {
+	case <-k.gate(name, path):
+		return nil
+	case <-ctx.Done():
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if d, err := k.diskAt(path); err == nil && name == "resize2fs" && !k.isMounted(d) {
+		d.state = Corrupt
+	}
+	return fmt.Errorf("%s was stopped: %w", name, ctx.Err())
 }
 
 func exit(name string, code int, format string, args ...any) error {
