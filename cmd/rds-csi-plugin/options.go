@@ -99,6 +99,8 @@ func (o *options) check() error {
 		return errors.New("--cluster-id is missing: give the UID of the namespace kube-system (kubectl get namespace kube-system -o jsonpath={.metadata.uid}), the same for controller and nodes")
 	case !driver.ValidClusterID(o.clusterID):
 		return fmt.Errorf("--cluster-id %q: use at most 63 letters, digits, dots and hyphens", o.clusterID)
+	case !driver.ValidName(o.driverName):
+		return fmt.Errorf("--driver-name %q: use a domain name of at most 63 characters, such as %s", o.driverName, defaultDriverName)
 	case !driver.ValidArrayName(o.arrayName):
 		return fmt.Errorf("--array-name %q: use at most 32 letters, digits, dots, hyphens and underscores", o.arrayName)
 	}
@@ -133,6 +135,9 @@ func (o *options) checkController() error {
 	case o.nvmePort < 1 || o.nvmePort > 65535:
 		return fmt.Errorf("--nvme-port %d: use 1 to 65535", o.nvmePort)
 	}
+	if _, err := netip.ParseAddr(o.rds.address); err != nil && strings.ContainsAny(o.rds.address, ":/ ") {
+		return fmt.Errorf("--rds-address %q: give a host name or an IP address alone; the port goes to --rds-port", o.rds.address)
+	}
 	for _, text := range o.nvmeAddresses() {
 		if _, err := netip.ParseAddr(text); err != nil {
 			return fmt.Errorf("--nvme-address %q: use IP addresses, the kernel resolves no names", text)
@@ -145,6 +150,8 @@ func (o *options) checkNode() error {
 	switch {
 	case o.nodeID == "":
 		return errors.New("--node-id is missing: give the name of this node in Kubernetes")
+	case !driver.ValidNodeName(o.nodeID):
+		return fmt.Errorf("--node-id %q: use the name of this node in Kubernetes: letters, digits, dots and hyphens", o.nodeID)
 	case o.devLoopDir != "" && !filepath.IsAbs(o.devLoopDir):
 		return fmt.Errorf("--dev-loop-dir %q: use an absolute path", o.devLoopDir)
 	}

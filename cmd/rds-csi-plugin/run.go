@@ -162,7 +162,7 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 		return nil, err
 	}
 	node := &driver.NodeConfig{
-		ID: id, NVMe: fabrics, Records: records, Devices: host.Devices{},
+		ID: id, NVMe: fabrics, Records: records,
 		Mounter: mount.New(mount.Config{
 			Kernel: host.NewMounts(), Tools: host.NewRunner(), Devices: host.Devices{}, Filesystems: host.Filesystems{},
 			Metrics: metrics, Log: p.log,

@@ -7,7 +7,6 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
@@ -53,13 +52,6 @@ type NodeConfig struct {
 	Dev     Connector // nil, or for volumes of a simulated array
 	Mounter *mount.Mounter
 	Records *stage.Store
-	Devices Devices
-}
-
-// Devices changes what the kernel holds of a block device.
-type Devices interface {
-	// SetReadOnly makes the kernel refuse (or take again) writes to the device.
-	SetReadOnly(path string, num host.DevNum, readOnly bool) error
 }
 
 // validClusterID keeps cluster ids free of what separates fields in the array's comments.
@@ -67,6 +59,12 @@ var validClusterID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,62}$`)
 
 // ValidClusterID tells whether id can be a cluster id.
 func ValidClusterID(id string) bool { return validClusterID.MatchString(id) }
+
+// validName is a CSI driver name (CSI spec, GetPluginInfoResponse.name).
+var validName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$`)
+
+// ValidName tells whether name can be a CSI driver's name.
+func ValidName(name string) bool { return validName.MatchString(name) }
 
 // ValidArrayName tells whether name can be an array's name in volume ids.
 func ValidArrayName(name string) bool { return len(name) <= 32 && validID.MatchString(name) }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 )
 
@@ -42,7 +41,7 @@ func (c *controller) checkCreate(req *csi.CreateVolumeRequest) error {
 	case len(name) > maxID || strings.ContainsFunc(name, isControl):
 		return invalid("name", "%.140q is longer than %d bytes or has control characters", name, maxID)
 	case req.GetVolumeContentSource() != nil:
-		return fault.Errorf("volume_content_source", fault.Unimplemented, "volumes from snapshots or other volumes are not supported")
+		return invalid("volume_content_source", "volumes from snapshots or other volumes are not supported")
 	case len(req.GetMutableParameters()) > 0:
 		return invalid("mutable_parameters", "are not supported")
 	}
@@ -52,7 +51,10 @@ func (c *controller) checkCreate(req *csi.CreateVolumeRequest) error {
 	return c.driver.checkParameters(req.GetParameters())
 }
 
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+// isControl tells the characters that CSI bans from strings (spec, "Size Limits").
+func isControl(r rune) bool {
+	return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r >= 0x7f && r <= 0x9f
+}
 
 func (c *controller) DeleteVolume(ctx context.Context, req *csi.DeleteVolumeRequest) (*csi.DeleteVolumeResponse, error) {
 	slot, err := c.driver.slotOf(req.GetVolumeId())

@@ -19,18 +19,35 @@ func (n *node) NodePublishVolume(ctx context.Context, req *csi.NodePublishVolume
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPublication(n, r, req)
+	repeat, err := n.publish(ctx, r, req)
 	if err != nil {
-		return nil, err
-	}
-	repeat, err := p.run(ctx)
-	if err != nil {
+		err = n.finalOnlyIfUnmounted(req.GetTargetPath(), err)
 		return nil, fault.Wrap("publish volume "+r.VolumeID+" at "+req.GetTargetPath(), err)
 	}
 	if repeat {
 		noop(ctx)
 	}
 	return &csi.NodePublishVolumeResponse{}, nil
+}
+
+func (n *node) publish(ctx context.Context, r *stage.Record, req *csi.NodePublishVolumeRequest) (repeat bool, err error) {
+	p, err := newPublication(n, r, req)
+	if err != nil {
+		return false, err
+	}
+	return p.run(ctx)
+}
+
+// finalOnlyIfUnmounted: kubelet takes a target for unmounted after a final error, and never
+// unpublishes it (design.md §6 rule 11). What the CSI table of second calls demands stays.
+func (n *node) finalOnlyIfUnmounted(target string, err error) error {
+	if fault.KindOf(err) == fault.Conflict {
+		return err
+	}
+	if _, mounted, lookErr := n.cfg.Mounter.At(target); mounted || lookErr != nil {
+		return notFinal(err)
+	}
+	return err
 }
 
 func checkPublishRequest(req *csi.NodePublishVolumeRequest) error {
@@ -81,13 +98,10 @@ func (p *publication) run(ctx context.Context) (repeat bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if p.record.Block {
-		err = p.guardBlock(dev)
-	} else {
-		err = p.stagedFrom(dev)
-	}
-	if err != nil {
-		return false, err
+	if !p.record.Block {
+		if err := p.stagedFrom(dev); err != nil {
+			return false, err
+		}
 	}
 	p.record.SetTarget(p.target)
 	if err := p.node.save(p.record); err != nil {
@@ -103,6 +117,7 @@ func (p *publication) bind(dev nvme.Device) mount.BindRequest {
 	}
 	return mount.BindRequest{
 		Source: source, Target: p.target.Path, Num: dev.Num, Block: p.record.Block, ReadOnly: p.target.ReadOnly,
+		Live: func(ctx context.Context) error { return p.node.alive(ctx, p.record, dev, 0) },
 	}
 }
 
@@ -140,25 +155,6 @@ func (p *publication) stagedFrom(dev nvme.Device) error {
 	}
 }
 
-// guardBlock makes the kernel refuse writes where the volume is published read-only: a read-only
-// bind mount of a device's node does not. The kernel knows one answer for a device, so the targets
-// of one node must agree.
-func (p *publication) guardBlock(dev nvme.Device) error {
-	for _, t := range p.record.Targets {
-		if t.Path == p.target.Path || t.ReadOnly == p.target.ReadOnly {
-			continue
-		}
-		_, mounted, err := p.node.cfg.Mounter.At(t.Path)
-		if err != nil {
-			return err
-		}
-		if mounted {
-			return fault.Errorf("", fault.Precondition, "a raw block volume is read-only for a whole node or not at all, and it is published at %s with read-only %t", t.Path, t.ReadOnly)
-		}
-	}
-	return fault.E("", fault.Unavailable, p.node.cfg.Devices.SetReadOnly(dev.Path, dev.Num, p.target.ReadOnly))
-}
-
 func (n *node) NodeUnpublishVolume(ctx context.Context, req *csi.NodeUnpublishVolumeRequest) (*csi.NodeUnpublishVolumeResponse, error) {
 	if req.GetVolumeId() == "" {
 		return nil, invalid("volume_id", "is missing")
@@ -170,7 +166,8 @@ func (n *node) NodeUnpublishVolume(ctx context.Context, req *csi.NodeUnpublishVo
 	if err != nil && !isNotFound(err) {
 		return nil, err
 	}
-	repeat, err := n.cfg.Mounter.Unmount(ctx, req.GetTargetPath())
+	id, _ := n.driver.parseVolumeID(req.GetVolumeId()) // no volume's id names no record
+	repeat, err := n.cfg.Mounter.Unmount(ctx, req.GetTargetPath(), n.oursAt(id.String(), r))
 	if err != nil {
 		return nil, fault.Wrap("unpublish volume "+req.GetVolumeId(), err)
 	}

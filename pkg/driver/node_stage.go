@@ -47,7 +47,8 @@ func (n *node) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRequ
 // wantedRecord is what the node will remember if the call succeeds.
 func wantedRecord(id string, req *csi.NodeStageVolumeRequest, a attachment) (*stage.Record, error) {
 	capability := req.GetVolumeCapability()
-	print, err := fingerprint(capability, false)
+	// The name of the access mode makes no difference to how a volume is staged, and COs have renamed it.
+	print, err := fingerprint(&csi.VolumeCapability{AccessType: capability.GetAccessType()}, false)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func (s *staging) meet(ctx context.Context) error {
 	if !found {
 		return nil
 	}
-	if old.NQN != s.record.NQN {
+	if old.NQN != s.record.NQN || old.HostNQN != s.record.HostNQN {
 		return s.node.leaveOld(ctx, old)
 	}
 	if old.StagingPath != s.record.StagingPath || old.Capability != s.record.Capability {
@@ -141,9 +142,12 @@ func (n *node) stillUsed(old *stage.Record) error {
 }
 
 // leaveOld takes down what is left of an attachment under an NQN that is no more. What is still
-// in use is not touched: releasing that by force comes with fencing proofs only.
+// in use is not touched: releasing that by force comes with fencing proofs only. An interrupted mkfs
+// is not wiped: another node may have written to the volume since.
 func (n *node) leaveOld(ctx context.Context, old *stage.Record) error {
-	if err := n.takeDown(ctx, old, telemetry.DisconnectUnstage); err != nil {
+	revoked := *old
+	revoked.Format = stage.FormatNone
+	if err := n.takeDown(ctx, &revoked, telemetry.DisconnectUnstage); err != nil {
 		return fault.Errorf("", fault.Unavailable, "what this node had attached before (as %s) could not be taken down: %w", old.NQN, err)
 	}
 	return nil

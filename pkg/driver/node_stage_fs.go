@@ -12,22 +12,29 @@ import (
 
 // use makes the connected device ready to be published. repeat tells that it was already.
 func (s *staging) use(ctx context.Context, dev nvme.Device) (repeat bool, err error) {
-	if s.record.Block {
-		return true, nil
-	}
-	mounter := s.node.cfg.Mounter
-	mounts, err := mounter.MountsOf(dev.Num)
+	mounts, err := s.node.cfg.Mounter.MountsOf(dev.Num)
 	if err != nil {
 		return false, err
+	}
+	if s.record.Format == stage.Formatting && (s.record.Block || len(mounts) > 0) {
+		return false, fault.Errorf("", fault.Precondition, "its mkfs on this node was interrupted, and it is now raw or mounted: unstage it first, which wipes what mkfs left")
+	}
+	if s.record.Block {
+		return true, nil
 	}
 	if len(mounts) == 0 { // a mounted device is never probed, checked or formatted
 		if err := s.prepare(ctx, dev); err != nil {
 			return false, err
 		}
 	}
+	return s.mount(ctx, dev)
+}
+
+func (s *staging) mount(ctx context.Context, dev nvme.Device) (repeat bool, err error) {
+	mounter := s.node.cfg.Mounter
 	repeat, err = mounter.Mount(ctx, mount.MountRequest{
 		Device: dev.Path, Num: dev.Num, Target: s.record.StagingPath,
-		FSType: s.record.FSType, Options: s.record.MountFlags, ReadOnly: s.record.ReadOnly,
+		FSType: s.record.FSType, Options: s.record.MountFlags, ReadOnly: s.record.ReadOnly, Live: s.live(dev),
 	})
 	if err != nil {
 		return false, err
@@ -36,35 +43,50 @@ func (s *staging) use(ctx context.Context, dev nvme.Device) (repeat bool, err er
 	if s.record.ReadOnly {
 		return repeat, nil
 	}
-	filled, err := mounter.Grow(ctx, dev.Path, s.record.StagingPath, s.record.FSType)
+	filled, err := mounter.Grow(ctx, s.growth(dev, s.record.StagingPath))
 	return repeat && filled, err
+}
+
+func (s *staging) growth(dev nvme.Device, mountpoint string) mount.GrowRequest {
+	return mount.GrowRequest{Device: dev.Path, Num: dev.Num, Mountpoint: mountpoint, FSType: s.record.FSType, Live: s.live(dev)}
+}
+
+// live asks again whether the device is still the one that was connected: the kernel gives names
+// and numbers of devices that went away to others.
+func (s *staging) live(dev nvme.Device) mount.Alive {
+	return func(ctx context.Context) error { return s.node.alive(ctx, s.record, dev, s.attachment.size) }
 }
 
 func (s *staging) prepare(ctx context.Context, dev nvme.Device) error {
 	formatted, err := s.node.cfg.Mounter.EnsureFormatted(ctx, mount.FormatRequest{
 		Device: dev.Path, Num: dev.Num, Size: s.attachment.size, FSType: s.record.FSType,
 		Blank: s.blank, ReadOnly: s.record.ReadOnly,
-		Live:    func(ctx context.Context) error { return s.alive(ctx, dev) },
+		Live:    s.live(dev),
 		Journal: &formatJournal{node: s.node, record: s.record},
 	})
-	if err != nil || formatted || s.record.ReadOnly {
+	if err != nil || formatted {
 		return err
 	}
-	if err := s.node.cfg.Mounter.Check(ctx, dev.Path, s.record.FSType); err != nil {
+	s.record.Format, s.record.FormatFS = stage.Formatted, s.record.FSType
+	if s.record.ReadOnly {
+		return nil
+	}
+	if err := s.node.cfg.Mounter.Check(ctx, dev.Path, dev.Num, s.record.FSType, s.live(dev)); err != nil {
 		return err
 	}
-	// What can grow unmounted does so now: mounted, ext4 grows only with CAP_SYS_RESOURCE.
-	_, err = s.node.cfg.Mounter.Grow(ctx, dev.Path, "", s.record.FSType)
+	// What cannot grow mounted does so now: ext4 needs CAP_SYS_RESOURCE for that.
+	_, err = s.node.cfg.Mounter.Grow(ctx, s.growth(dev, ""))
 	return err
 }
 
-// alive is nil while the device is still the one that was connected, and its controller lives.
-func (s *staging) alive(ctx context.Context, dev nvme.Device) error {
-	now, err := s.node.device(ctx, s.record)
+// alive is nil while the record's volume is still the device that was found, of that size at least, and
+// its controller lives.
+func (n *node) alive(ctx context.Context, r *stage.Record, dev nvme.Device, size uint64) error {
+	now, err := n.device(ctx, r)
 	if err != nil {
 		return err
 	}
-	if now.Num != dev.Num || now.Size < s.attachment.size {
+	if now.Num != dev.Num || now.Size < size {
 		return fault.Errorf("", fault.NVMeControllerLost, "the device changed under way: %s with %d bytes is now %s with %d", dev.Num, dev.Size, now.Num, now.Size)
 	}
 	return nil
@@ -77,6 +99,8 @@ type formatJournal struct {
 }
 
 func (j *formatJournal) Formatting() bool { return j.record.Format == stage.Formatting }
+
+func (j *formatJournal) Formatted() bool { return j.record.Format == stage.Formatted }
 
 func (j *formatJournal) Begin(fsType string) error {
 	j.record.Format, j.record.FormatFS = stage.Formatting, fsType
@@ -100,7 +124,7 @@ func (s *staging) rollback(ctx context.Context, cause error) (err error) {
 		return notFinal(cause) // an earlier call's work is still there, and not ours to undo
 	}
 	if s.mounted {
-		if _, err := s.node.cfg.Mounter.Unmount(ctx, s.record.StagingPath); err != nil {
+		if _, err := s.node.cfg.Mounter.Unmount(ctx, s.record.StagingPath, s.node.ours(s.record)); err != nil {
 			return fault.Errorf("", fault.Unavailable, "%w (and the staging mount could not be taken down: %w)", cause, err)
 		}
 	}

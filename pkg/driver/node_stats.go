@@ -7,6 +7,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
 )
@@ -83,14 +84,23 @@ func (n *node) NodeExpandVolume(ctx context.Context, req *csi.NodeExpandVolumeRe
 	if err != nil {
 		return nil, fault.Wrap("expand volume "+r.VolumeID, err)
 	}
-	filled := true
-	if !r.Block {
-		if filled, err = n.cfg.Mounter.Grow(ctx, dev.Path, r.StagingPath, r.FSType); err != nil {
-			return nil, fault.Wrap("expand volume "+r.VolumeID, err)
-		}
+	filled, err := n.fill(ctx, r, dev)
+	if err != nil {
+		return nil, fault.Wrap("expand volume "+r.VolumeID, err)
 	}
 	if filled && dev.Size == before {
 		noop(ctx)
 	}
 	return &csi.NodeExpandVolumeResponse{CapacityBytes: int64(dev.Size)}, nil
+}
+
+// fill makes the file system as large as its device; a repeat if it is.
+func (n *node) fill(ctx context.Context, r *stage.Record, dev nvme.Device) (repeat bool, err error) {
+	if r.Block {
+		return true, nil
+	}
+	return n.cfg.Mounter.Grow(ctx, mount.GrowRequest{
+		Device: dev.Path, Num: dev.Num, Mountpoint: r.StagingPath, FSType: r.FSType,
+		Live: func(ctx context.Context) error { return n.alive(ctx, r, dev, dev.Size) },
+	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
@@ -42,13 +43,13 @@ func (n *node) unstage(ctx context.Context, id volumeID, path string) (changed b
 	if !found {
 		return n.unstageUnrecorded(ctx, id, path)
 	}
-	if r.StagingPath != path {
-		if _, err := n.cfg.Mounter.Unmount(ctx, path); err != nil {
-			return false, err
-		}
-	}
 	if err := n.takeDown(ctx, r, telemetry.DisconnectUnstage); err != nil {
 		return false, err
+	}
+	if r.StagingPath != path {
+		if _, err := n.cfg.Mounter.Unmount(ctx, path, n.ours(r)); err != nil {
+			return false, err
+		}
 	}
 	return true, fault.E("", fault.Internal, n.cfg.Records.Delete(id.String()))
 }
@@ -69,17 +70,33 @@ func (n *node) takeDown(ctx context.Context, r *stage.Record, reason telemetry.D
 	if err != nil {
 		return err
 	}
-	if r.Format == stage.Formatting && !dev.Num.IsZero() {
-		if err := n.cfg.Mounter.WipeInterrupted(ctx, dev.Path, dev.Num); err != nil {
+	if r.Format == stage.Formatting && r.StagedAt.IsZero() {
+		if err := n.wipe(ctx, r, dev); err != nil {
 			return err
 		}
 	}
 	if !r.Block {
-		if _, err := n.cfg.Mounter.Unmount(ctx, r.StagingPath); err != nil {
+		if _, err := n.cfg.Mounter.Unmount(ctx, r.StagingPath, n.ours(r)); err != nil {
 			return err
 		}
 	}
 	return conn.Disconnect(ctx, r.NQN, r.HostNQN, reason)
+}
+
+// wipe clears what an interrupted mkfs of this node has left, so that another node finds the volume
+// blank. A device that is away is connected once more; while it cannot be, the record stays.
+func (n *node) wipe(ctx context.Context, r *stage.Record, dev nvme.Device) error {
+	if dev.Num.IsZero() {
+		a, err := parseAttachment(r.Context, n.cfg.ID)
+		if err == nil {
+			dev, err = n.connectorOf(r).Connect(ctx, a.target)
+		}
+		if err != nil {
+			return fault.Errorf("", fault.Unavailable, "its mkfs was interrupted, and it cannot be reached to be wiped: %w", err)
+		}
+	}
+	live := func(ctx context.Context) error { return n.alive(ctx, r, dev, 0) }
+	return n.cfg.Mounter.WipeInterrupted(ctx, dev.Path, dev.Num, live)
 }
 
 // unusedBeside is nil if the device is mounted nowhere but at the staging path.
@@ -88,8 +105,12 @@ func (n *node) unusedBeside(num host.DevNum, r *stage.Record) error {
 	if err != nil {
 		return err
 	}
+	staging, err := n.cfg.Mounter.Canonical(r.StagingPath)
+	if err != nil {
+		return err
+	}
 	for _, m := range mounts {
-		if m.Path != r.StagingPath {
+		if m.Path != staging {
 			return fault.Errorf("", fault.MountBusy, "it is still mounted at %s; unpublish it there first", m.Path)
 		}
 	}
@@ -114,7 +135,7 @@ func (n *node) unpublished(r *stage.Record) error {
 // unstageUnrecorded looks for what a volume without a record may have left: the staging mount, and
 // controllers under exactly this volume's NQN and our host NQN.
 func (n *node) unstageUnrecorded(ctx context.Context, id volumeID, path string) (changed bool, err error) {
-	unmounted, err := n.cfg.Mounter.Unmount(ctx, path)
+	unmounted, err := n.cfg.Mounter.Unmount(ctx, path, n.oursAt(id.String(), nil))
 	if err != nil {
 		return false, err
 	}

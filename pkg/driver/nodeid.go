@@ -26,15 +26,19 @@ type NodeID struct {
 
 // NewNodeID derives a node's id. machineID is the DMI product UUID or /etc/machine-id.
 func NewNodeID(driverName, clusterID, nodeName, machineID string) (NodeID, error) {
-	if !validNodeName.MatchString(nodeName) {
-		return NodeID{}, fmt.Errorf("node name %q is no DNS name", nodeName)
+	if !ValidNodeName(nodeName) {
+		return NodeID{}, fmt.Errorf("node name %q is no DNS name of at most %d bytes", nodeName, maxNodeName)
 	}
 	seed := strings.Join([]string{driverName, clusterID, nodeName, machineID}, "\x00")
-	id := NodeID{Name: nodeName, U: uuid.NewSHA1(uuid.NameSpaceOID, []byte(seed))}
-	if len(id.String()) > maxNodeID {
-		return NodeID{}, fmt.Errorf("node name %q makes a node id of more than %d bytes", nodeName, maxNodeID)
-	}
-	return id, nil
+	return NodeID{Name: nodeName, U: uuid.NewSHA1(uuid.NameSpaceOID, []byte(seed))}, nil
+}
+
+// maxNodeName leaves room for the slash and the UUID.
+const maxNodeName = maxNodeID - 37
+
+// ValidNodeName tells whether name can be a node's name in node ids.
+func ValidNodeName(name string) bool {
+	return len(name) <= maxNodeName && validNodeName.MatchString(name)
 }
 
 func parseNodeID(s string) (NodeID, error) {

@@ -1,0 +1,136 @@
+package driver
+
+import (
+	"testing"
+
+	"github.com/container-storage-interface/spec/lib/go/csi"
+	"google.golang.org/grpc/codes"
+)
+
+// A volume that wanders is formatted once, and each time it is held it has another name.
+func TestFromAToBAndBack(t *testing.T) {
+	r := newRig(t)
+	v := r.create(t, "wanderer", gib, mounted("ext4", singleWriter))
+	names := map[string]bool{}
+	for _, m := range []*machine{r.a, r.b, r.a, r.b} {
+		wantCode(t, v.publishTo(m), codes.OK)
+		if names[v.nqn()] {
+			t.Errorf("%s comes a second time", v.nqn())
+		}
+		names[v.nqn()] = true
+		wantCode(t, v.stage(m), codes.OK)
+		wantCode(t, v.nodePublish(m, "pod"), codes.OK)
+		wantCode(t, v.nodeUnpublish(m, "pod"), codes.OK)
+		wantCode(t, v.unstage(m), codes.OK)
+		wantCode(t, v.unpublishFrom(m), codes.OK)
+		m.mustBeClean(t)
+	}
+	if n := r.a.ran("mkfs") + r.b.ran("mkfs"); n != 1 {
+		t.Errorf("mkfs ran %d times", n)
+	}
+}
+
+func TestFencedNodeCannotComeBack(t *testing.T) {
+	r := newRig(t)
+	v := r.attached(t, "v", mounted("ext4", singleWriter))
+	onA := *v
+	wantCode(t, v.unpublishFrom(r.a), codes.OK) // a is taken for dead
+	if r.array.MayConnect(onA.nqn(), r.a.id.HostNQN()) {
+		t.Error("the array lets node a in under the old NQN")
+	}
+	wantCode(t, v.publishTo(r.b), codes.OK)
+	wantCode(t, v.stage(r.b), codes.OK)
+
+	r.a.lose(onA.nqn()) // its session is cut; kubelet tries again with what it has
+	wantCode(t, onA.stage(r.a), codes.Unavailable)
+	if r.a.controllerOf(onA.nqn()) != "" {
+		t.Error("node a is connected again")
+	}
+	stolen := *v // and not even with b's NQN
+	wantCode(t, stolen.stage(r.a), codes.Unavailable)
+	if c := r.a.nvme.Controllers(); len(c) != 0 {
+		t.Errorf("node a is connected: %v", c)
+	}
+	wantCode(t, v.nodePublish(r.b, "pod"), codes.OK)
+	wantCode(t, onA.unstage(r.a), codes.OK)
+	r.a.mustBeClean(t)
+}
+
+// A node that was fenced and gets the volume again lets go of the old attachment first.
+func TestNewTokenOnTheSameNode(t *testing.T) {
+	for name, lost := range map[string]bool{"old controller still there": false, "old controller gone": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			v := r.attached(t, "v", mounted("ext4", singleWriter))
+			old := v.nqn()
+			if lost {
+				r.a.lose(old)
+			}
+			wantCode(t, v.unpublishFrom(r.a), codes.OK)
+			wantCode(t, v.publishTo(r.a), codes.OK)
+			wantCode(t, v.stage(r.a), codes.OK)
+			if old == v.nqn() || r.a.controllerOf(old) != "" || r.a.controllerOf(v.nqn()) == "" {
+				t.Errorf("old %s: %q, new %s: %q", old, r.a.controllerOf(old), v.nqn(), r.a.controllerOf(v.nqn()))
+			}
+			if n := r.a.ran("mkfs"); n != 1 {
+				t.Errorf("mkfs ran %d times", n)
+			}
+			wantCode(t, v.unstage(r.a), codes.OK)
+			r.a.mustBeClean(t)
+		})
+	}
+}
+
+func TestNewTokenWhileTheOldOneIsInUse(t *testing.T) {
+	r := newRig(t)
+	v := r.attached(t, "v", mounted("ext4", singleWriter))
+	wantCode(t, v.nodePublish(r.a, "pod"), codes.OK)
+	old := v.nqn()
+	wantCode(t, v.unpublishFrom(r.a), codes.OK)
+	wantCode(t, v.publishTo(r.a), codes.OK)
+	wantCode(t, v.stage(r.a), codes.Unavailable, old, v.target(r.a, "pod"))
+	if r.a.controllerOf(old) == "" || r.a.controllerOf(v.nqn()) != "" || len(r.a.table()) != 2 {
+		t.Error("what is in use was touched, or the new one was connected beside it")
+	}
+	wantCode(t, v.nodeUnpublish(r.a, "pod"), codes.OK)
+	wantCode(t, v.stage(r.a), codes.OK)
+}
+
+// Two nodes hold a raw block volume for a live migration; the one that goes does not take it from the other.
+func TestLiveMigration(t *testing.T) {
+	r := newRig(t)
+	v := r.create(t, "vm", gib, block(sharedWriter))
+	wantCode(t, v.publishTo(r.a), codes.OK)
+	onA := *v
+	wantCode(t, v.publishTo(r.b), codes.OK)
+	if onA.nqn() != v.nqn() {
+		t.Errorf("two NQNs for one subsystem: %s, %s", onA.nqn(), v.nqn())
+	}
+	for _, m := range []*machine{r.a, r.b} {
+		wantCode(t, v.stageOn(m, &onA), codes.OK)
+		wantCode(t, v.nodePublish(m, "vm"), codes.OK)
+	}
+	resp, err := r.controller.ControllerGetVolume(soon(t), &csi.ControllerGetVolumeRequest{VolumeId: v.VolumeId})
+	wantCode(t, err, codes.OK)
+	if nodes := resp.GetStatus().GetPublishedNodeIds(); len(nodes) != 2 {
+		t.Errorf("published to %v", nodes)
+	}
+	c := newMachine(t, r.array, "node-c")
+	wantCode(t, v.publishTo(c), codes.FailedPrecondition, r.a.id.String(), r.b.id.String())
+	wantCode(t, v.nodeUnpublish(r.a, "vm"), codes.OK)
+	wantCode(t, v.unstage(r.a), codes.OK)
+	wantCode(t, v.unpublishFrom(r.a), codes.OK)
+	if !r.array.MayConnect(v.nqn(), r.b.id.HostNQN()) || r.array.MayConnect(v.nqn(), r.a.id.HostNQN()) {
+		t.Error("after a has gone, b alone may connect")
+	}
+	wantCode(t, v.stageOn(r.b, &onA), codes.OK)
+	wantCode(t, v.delete(), codes.FailedPrecondition, r.b.id.String())
+}
+
+// stageOn stages with the publish context of that node: onA is a's, v's own is b's.
+func (v *volume) stageOn(m *machine, onA *volume) error {
+	if m == v.rig.a {
+		return onA.stage(m)
+	}
+	return v.stage(m)
+}
