@@ -44,19 +44,19 @@ func (s addScript) file() string { return s.pool + fileOf(s.slot) }
 func (s addScript) dir() string { return s.pool + "/" + s.slot }
 
 // body adds the directory or subvolume and the disk, unless the slot is taken. A file that
-// is there without a disk is never adopted: it may hold somebody's data. "made" tells that this
-// exec came as far as making the disk, so that only then is it undone.
+// is there without a disk is never adopted: it may hold somebody's data. "made" and "added" tell how
+// far this exec came, so that no more than that is undone.
 func (s addScript) body(put routeros.Put) string {
+	free := "[:len [/disk find where slot=" + routeros.Quote(s.slot) + "]] = 0" // asked again: another controller may have been faster
 	return join(
-		findSlot(s.slot),
-		when("[:len $rdsD] = 0",
-			when("[:len [/file find where name="+routeros.Quote(s.file())+"]] > 0", raise(errLeftover)),
+		when(free, ":if ([:len [/file find where name="+routeros.Quote(s.file())+"]] > 0) do={"+when(free, raise(errLeftover))+"} else={"+join(
 			put("made", `"1"`),
 			s.makeDir(),
 			"/disk add type=file slot="+routeros.Quote(s.slot)+" file-path="+routeros.Quote("/"+s.file())+
 				" file-size="+strconv.FormatUint(s.size, 10)+" comment="+routeros.Quote(s.comment)+
 				" mount-filesystem=no smb-sharing=no nfs-sharing=no media-sharing=no iscsi-export=no nvme-tcp-export=no",
-		),
+			put("added", `"1"`),
+		)+"}"),
 		rowOf(put, s.slot),
 	)
 }
@@ -71,14 +71,22 @@ func (s addScript) makeDir() string {
 	return when("[:len [/disk/btrfs/subvolume find where"+named+"]] = 0", "/disk/btrfs/subvolume add"+named)
 }
 
-// undo takes back what body has made: its own disk, by the very comment and size it wrote, then the
-// file if no disk uses it, then the directory if nothing else is in it.
-func (s addScript) undo(put routeros.Put) string {
-	return join(
-		"/disk remove "+fileDisk(s.slot, " nvme-tcp-export=no comment="+routeros.Quote(s.comment)),
-		when("[:len [/disk find where slot="+routeros.Quote(s.slot)+"]] = 0", removeFile(s.slot, routeros.Quote(s.file()))),
-		put("files", "[:len [/file find where name="+routeros.Quote(s.file())+"]]"),
-	)
+// undo takes back what body has made: its own disk if it added one, then, while no disk is in the slot,
+// the file, and the directory if nothing else is in it. A disk that another controller has added
+// under the same name looks the same, comment and all.
+func (s addScript) undo(added bool) routeros.Body {
+	return func(put routeros.Put) string {
+		remove := ":local rdsN 0"
+		if added {
+			remove = "/disk remove " + fileDisk(s.slot, " nvme-tcp-export=no comment="+routeros.Quote(s.comment))
+		}
+		return join(
+			remove,
+			when("[:len [/disk find where slot="+routeros.Quote(s.slot)+"]] = 0", removeFile(s.slot, routeros.Quote(s.file()))),
+			put("disks", "[:len [/disk find where slot="+routeros.Quote(s.slot)+"]]"),
+			put("files", "[:len [/file find where name="+routeros.Quote(s.file())+"]]"),
+		)
+	}
 }
 
 // growScript never shrinks, and only grows what bears our mark.

@@ -99,12 +99,19 @@ func (a *Array) undo(ctx context.Context, script addScript, reply *routeros.Repl
 	if _, made := reply.Value("made"); !made {
 		return cause
 	}
-	undone, err := a.change(ctx, telemetry.CommandDiskRemove, script.slot, script.undo)
+	_, added := reply.Value("added")
+	undone, err := a.change(ctx, telemetry.CommandDiskRemove, script.slot, script.undo(added))
 	if err != nil {
 		return fault.Errorf("", fault.Unavailable, "%w (and what was begun could not be taken back: %w)", cause, err)
 	}
-	if left, err := undone.Int("files"); err != nil || left != 0 {
+	disks, disksErr := undone.Int("disks")
+	files, filesErr := undone.Int("files")
+	switch {
+	case disksErr != nil || filesErr != nil || disks == 0 && files != 0:
 		return fault.Errorf("", fault.Unavailable, "%w (and its file is still there)", cause)
+	case disks != 0 && !added:
+		return fault.Errorf("", fault.Unavailable, "%w: another controller has made it at the same moment; try again", cause)
+	default:
+		return cause
 	}
-	return cause
 }
