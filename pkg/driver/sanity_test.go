@@ -1,7 +1,6 @@
 package driver
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,8 +15,6 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rdssim"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // sanityConfig is 1.5 GiB volumes: no size that the code could assume.
 func sanityConfig(t *testing.T, node, controller *server, accessType string) sanity.TestConfig {
@@ -113,7 +110,7 @@ func compareGolden(t *testing.T, name string, lines []string) {
 	slices.Sort(lines)
 	got := strings.Join(lines, "\n") + "\n"
 	path := filepath.Join("testdata", name)
-	if *update {
+	if os.Getenv("UPDATE_GOLDEN") != "" {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -123,6 +120,6 @@ func compareGolden(t *testing.T, name string, lines []string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s differs (go test -update writes it); got:\n%s", path, got)
+		t.Errorf("%s differs (UPDATE_GOLDEN=1 go test writes it); got:\n%s", path, got)
 	}
 }

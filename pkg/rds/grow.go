@@ -44,6 +44,10 @@ func (a *Array) enlarge(ctx context.Context, v Volume, size uint64) (Volume, err
 	}
 	reply, err := a.change(ctx, telemetry.CommandDiskGrow, v.Slot, growScript(v.Slot, a.mark, size))
 	if err != nil {
+		// Another controller may have grown it further: then the array refuses to make it smaller.
+		if now, lookErr := a.Get(ctx, v.Slot); lookErr == nil && now.Size >= size {
+			return now, nil
+		}
 		return Volume{}, pool.explain(err, size-v.Size)
 	}
 	after, err := theVolume(reply, v.Slot)
