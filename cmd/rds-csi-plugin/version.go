@@ -6,8 +6,8 @@ import (
 	"runtime/debug"
 )
 
-// version is set by the linker (-X main.version=...) in releases.
-var version = "dev" //nolint:gochecknoglobals // the linker needs it
+// version is set by the linker (-X main.version=...) in releases; it can set nothing but a variable.
+var version = "dev"
 
 // buildRevision is the commit the binary was built from, where the build recorded it.
 func buildRevision() string {

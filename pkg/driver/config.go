@@ -23,8 +23,8 @@ type Connector interface {
 	Attached(hostNQN string) ([]string, error)
 }
 
-// DriverConfig is all that a Driver is made of.
-type DriverConfig struct { //nolint:revive // the name is a contract (design.md §8)
+// DriverConfig is all that a Driver is made of. Its name is a contract (design.md §8).
+type DriverConfig struct {
 	Name       string // CSI driver name
 	Version    string
 	Controller *ControllerConfig // nil: no controller service

@@ -179,18 +179,13 @@ func TestSwitchingTheACLOnAndOff(t *testing.T) {
 func TestALeaverNeverOpensTheVolumeToAnybody(t *testing.T) {
 	r := newRig(t, rdssim.Options{})
 	v := r.mustCreate(t, "a", gib)
-	shared := func(name string) rds.PublishRequest {
-		req := publish(v.Slot, name)
-		req.Mode = rds.ModeShared
-		return req
-	}
-	first, err := r.Publish(soon(t), shared("n1"))
+	first, err := r.Publish(soon(t), publishShared(v.Slot, "n1"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	// A comment with a byte that is no UTF-8: it must neither stop a second node nor be changed.
 	r.console(t, `:local rdsC [/disk get [find slot="`+v.Slot+`"] comment]; /disk set [find slot="`+v.Slot+`"] comment=([:pick $rdsC 0 [:find $rdsC " -- "]] . " B\FCro" . [:pick $rdsC [:find $rdsC " -- "] [:len $rdsC]])`)
-	if _, err := r.Publish(soon(t), shared("n2")); err != nil {
+	if _, err := r.Publish(soon(t), publishShared(v.Slot, "n2")); err != nil {
 		t.Fatal(err)
 	}
 	r.console(t, `/disk set [find slot="`+v.Slot+`"] nvme-tcp-server-allow-host-name="`+node("n2").HostNQN+`"`)

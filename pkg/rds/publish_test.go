@@ -17,6 +17,12 @@ func publish(slot, name string) rds.PublishRequest {
 	return rds.PublishRequest{Slot: slot, Node: node(name), Mode: rds.ModeMount, TraceParent: trace}
 }
 
+func publishShared(slot, name string) rds.PublishRequest {
+	req := publish(slot, name)
+	req.Mode = rds.ModeShared
+	return req
+}
+
 func TestPublishExportsToOneNodeAndRepeats(t *testing.T) {
 	r := newRig(t, rdssim.Options{})
 	v := r.mustCreate(t, "a", gib)
@@ -88,16 +94,11 @@ func TestUnpublishFencesForEver(t *testing.T) {
 func TestTwoHoldersOfASharedVolume(t *testing.T) {
 	r := newRig(t, rdssim.Options{})
 	v := r.mustCreate(t, "a", gib)
-	shared := func(name string) rds.PublishRequest {
-		req := publish(v.Slot, name)
-		req.Mode = rds.ModeShared
-		return req
-	}
-	first, err := r.Publish(soon(t), shared("n1"))
+	first, err := r.Publish(soon(t), publishShared(v.Slot, "n1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := r.Publish(soon(t), shared("n2"))
+	second, err := r.Publish(soon(t), publishShared(v.Slot, "n2"))
 	if err != nil || second.NQN != first.NQN {
 		t.Fatalf("%+v, %v; want NQN %s", second, err, first.NQN)
 	}
@@ -105,11 +106,11 @@ func TestTwoHoldersOfASharedVolume(t *testing.T) {
 		if !r.sim.MayConnect(first.NQN, node(n).HostNQN) {
 			t.Errorf("%s may not connect", n)
 		}
-		if p, err := r.Publish(soon(t), shared(n)); err != nil || !p.Repeat || len(p.Record.Holders) != 2 {
+		if p, err := r.Publish(soon(t), publishShared(v.Slot, n)); err != nil || !p.Repeat || len(p.Record.Holders) != 2 {
 			t.Errorf("%s again: %+v, %v", n, p, err)
 		}
 	}
-	_, err = r.Publish(soon(t), shared("n3"))
+	_, err = r.Publish(soon(t), publishShared(v.Slot, "n3"))
 	wantKind(t, err, fault.Busy)
 	_, err = r.Publish(soon(t), publish(v.Slot, "n2"))
 	wantKind(t, err, fault.Conflict) // in another way, while two hold it

@@ -26,7 +26,7 @@ type Record struct {
 	PVC         string // namespace/name, "" where unknown
 	PV          string
 	Mode        Mode     // how the holders use it, "" while no node holds the volume
-	Token       string   // fence token, "" while no node holds the volume and on items of other tools
+	Token       string   // fence token, "" while no node holds the volume; items of other tools have one too, but not in their NQN
 	TraceParent string   // of the publish that drew the token
 	Holders     []string // node ids
 }
