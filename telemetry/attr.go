@@ -65,6 +65,11 @@ func Controller(name string) Attr { return attribute.String("rds_csi.nvme.contro
 // PollCount is how often a wait had to look.
 func PollCount(n int) Attr { return attribute.Int("rds_csi.poll.count", n) }
 
+// StaleReasonAttr is why a mount was found stale.
+func StaleReasonAttr(reason StaleReason) Attr {
+	return attribute.String("rds_csi.stale.reason", string(reason))
+}
+
 // Executable is the base name of a program that was run; arguments are never recorded.
 func Executable(name string) Attr { return attribute.String("process.executable.name", name) }
 

@@ -50,6 +50,10 @@ func pointsOf(t *testing.T, data metricdata.Aggregation) []point {
 		for _, p := range data.DataPoints {
 			points = append(points, point{p.Attributes, p.Value})
 		}
+	case metricdata.Gauge[float64]:
+		for _, p := range data.DataPoints {
+			points = append(points, point{p.Attributes, int64(p.Value)})
+		}
 	case metricdata.Histogram[float64]:
 		for _, p := range data.DataPoints {
 			points = append(points, point{p.Attributes, int64(p.Count)})
@@ -123,6 +127,9 @@ func recordAll(ctx context.Context, m *Metrics) {
 		for _, command := range append(Commands(), "/system/reboot") {
 			m.RecordRouterOSCommand(ctx, command, err, time.Second)
 		}
+		for _, status := range append(RecoveryStatuses(), "perhaps") {
+			m.RecordStaleRecovery(ctx, status, err, time.Second)
+		}
 		m.RecordNVMeConnect(ctx, err, time.Second)
 		m.RecordNVMeDeviceWait(ctx, err, time.Second)
 		m.RecordSSHDial(ctx, err, time.Second)
@@ -130,18 +137,24 @@ func recordAll(ctx context.Context, m *Metrics) {
 	for _, decision := range append(FormatDecisions(), "maybe") {
 		m.RecordFormatDecision(ctx, decision)
 	}
+	for _, reason := range append(StaleReasons(), "rust") {
+		m.RecordStaleMountDetected(ctx, reason)
+	}
+	for _, end := range append(Reconnects(), "whatever") {
+		m.RecordNVMeReconnect(ctx, end, time.Second)
+	}
 	m.RecordSSHSessionWait(ctx, time.Second)
 }
 
 func closedSets() map[string][]string {
 	return map[string][]string{
 		"operation":  slices.Concat(texts(Operations()), texts(MountOps())),
-		"status":     texts(Statuses()),
+		"status":     slices.Concat(texts(Statuses()), texts(RecoveryStatuses()), texts(Reconnects())),
 		"error.type": texts(fault.Reasons()),
-		"reason":     texts(DisconnectReasons()),
+		"reason":     slices.Concat(texts(DisconnectReasons()), texts(StaleReasons())),
 		"decision":   texts(FormatDecisions()),
 		"command":    texts(Commands()),
-		"state":      texts(ControllerStates()),
+		"state":      slices.Concat(texts(ControllerStates()), texts(MountStates())),
 		"array":      {"rds"},
 	}
 }

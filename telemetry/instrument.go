@@ -47,6 +47,12 @@ func (b *builder) observableGauge(name, unit, description string) metric.Int64Ob
 	return g
 }
 
+func (b *builder) observableFloatGauge(name, unit, description string) metric.Float64ObservableGauge {
+	g, err := b.meter.Float64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(description))
+	b.errs = append(b.errs, err)
+	return g
+}
+
 func (b *builder) histogram(name, description string) metric.Float64Histogram {
 	h, err := b.meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description),
 		metric.WithExplicitBucketBoundaries(DurationBuckets()...))

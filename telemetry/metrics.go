@@ -35,6 +35,7 @@ type Metrics struct {
 	volume  volumeMetrics
 	nvme    nvmeMetrics
 	mount   mountMetrics
+	stale   staleMetrics
 	array   arrayMetrics
 	errors  metric.Int64Counter
 	build   metric.Int64Gauge
@@ -54,6 +55,7 @@ func NewMetricsFor(mp metric.MeterProvider, component Component) (*Metrics, erro
 		volume: newVolumeMetrics(b),
 		nvme:   newNVMeMetrics(b),
 		mount:  newMountMetrics(b),
+		stale:  newStaleMetrics(b),
 		array:  newArrayMetrics(b),
 		errors: b.counter("rds_csi.telemetry.errors", "{error}",
 			"Errors of telemetry itself: failed exports, failed looks, values outside of the closed sets."),
@@ -73,6 +75,7 @@ func (m *Metrics) startAtZero(ctx context.Context, component Component) {
 	if component.has(ComponentNode) {
 		m.nvme.startAtZero(ctx)
 		m.mount.startAtZero(ctx)
+		m.stale.startAtZero(ctx)
 	}
 	if component.has(ComponentController) {
 		m.array.startAtZero(ctx)

@@ -17,6 +17,8 @@ type nvmeMetrics struct {
 	connect     histogram[result[nothing]]
 	deviceWait  histogram[result[nothing]]
 	disconnects counter[result[DisconnectReason]]
+	reconnects  counter[Reconnect]
+	outage      histogram[Reconnect]
 	active      metric.Int64ObservableGauge
 	controllers metric.Int64ObservableGauge
 	states      map[ControllerState][]metric.ObserveOption
@@ -37,6 +39,12 @@ func newNVMeMetrics(b *builder) nvmeMetrics {
 		disconnects: newCounter(
 			b.counter("rds_csi.nvme.disconnects", "{disconnect}", "NVMe controllers taken down, by who asked."),
 			results(DisconnectReasons(), withoutNoop()), resultAttrs[DisconnectReason]("reason")),
+		reconnects: newCounter(
+			b.counter("rds_csi.nvme.reconnects", "{reconnect}", "Outages of volumes in use that ended, by how: the kernel reconnected, or removed the device."),
+			Reconnects(), kindAttrs[Reconnect]("status")),
+		outage: newHistogram(
+			b.histogram("rds_csi.nvme.outage.duration", "How long no path to a volume in use was live."),
+			Reconnects(), kindAttrs[Reconnect]("status")),
 		active: b.observableGauge("rds_csi.nvme.connections.active", "{connection}",
 			"Live NVMe controllers of this driver, as sysfs shows them."),
 		controllers: b.observableGauge("rds_csi.nvme.controllers", "{controller}",
@@ -54,6 +62,7 @@ func newNVMeMetrics(b *builder) nvmeMetrics {
 func (n nvmeMetrics) startAtZero(ctx context.Context) {
 	n.connects.startAtZero(ctx, always)
 	n.disconnects.startAtZero(ctx, always)
+	n.reconnects.startAtZero(ctx, always)
 }
 
 // RecordNVMeConnect counts a connect to an NVMe/TCP target.
@@ -71,6 +80,12 @@ func (m *Metrics) RecordNVMeDeviceWait(ctx context.Context, err error, d time.Du
 // RecordNVMeDisconnect counts a controller taken down.
 func (m *Metrics) RecordNVMeDisconnect(ctx context.Context, reason DisconnectReason, err error) {
 	m.check(ctx, m.nvme.disconnects.add(ctx, result[DisconnectReason]{reason, StatusOf(err)}, 1))
+}
+
+// RecordNVMeReconnect counts the end of an outage of a volume in use.
+func (m *Metrics) RecordNVMeReconnect(ctx context.Context, end Reconnect, outage time.Duration) {
+	listed := m.nvme.reconnects.add(ctx, end, 1)
+	m.check(ctx, listed && m.nvme.outage.record(ctx, end, outage))
 }
 
 // ObserveNVMeControllers makes look the source of rds_csi_nvme_controllers and

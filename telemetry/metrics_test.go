@@ -24,6 +24,11 @@ func TestEveryRecordedValueIsInItsClosedSet(t *testing.T) {
 	if err := m.ObserveBackend("rds", func() (bool, bool) { return true, true }); err != nil {
 		t.Fatal(err)
 	}
+	if err := m.ObserveMounts(func() MountCheck {
+		return MountCheck{At: time.Unix(1, 0), Known: true, Count: map[MountState]int{MountStale: 1, "odd": 1}}
+	}); err != nil {
+		t.Fatal(err)
+	}
 	recordAll(t.Context(), m)
 	sets := closedSets()
 	points := collect(t, reader)
@@ -56,10 +61,13 @@ func TestValuesOutsideOfTheClosedSetsAreDroppedAndCounted(t *testing.T) {
 	m.RecordMountOp(ctx, "remount", nil, 0)
 	m.RecordRouterOSCommand(ctx, "/system/reboot", nil, 0)
 	m.RecordFormatDecision(ctx, "maybe")
+	m.RecordStaleMountDetected(ctx, "rust")
+	m.RecordStaleRecovery(ctx, "perhaps", nil, 0)
+	m.RecordNVMeReconnect(ctx, "whatever", 0)
 	m.StartVolumeOp(ctx, "format_c")()
 	after := collect(t, reader)
-	if got := valueOf(t, after, "rds_csi.telemetry.errors"); got != 7 {
-		t.Errorf("telemetry errors = %d, want 7", got)
+	if got := valueOf(t, after, "rds_csi.telemetry.errors"); got != 10 {
+		t.Errorf("telemetry errors = %d, want 10", got)
 	}
 	for name := range after {
 		if len(after[name]) != len(before[name]) {

@@ -143,6 +143,57 @@ func ControllerStates() []ControllerState {
 	}
 }
 
+// Reconnect is how an outage of a controller ended.
+type Reconnect string
+
+// The ends of an outage: the kernel reconnected, or removed the controller with its device.
+const (
+	ReconnectRecovered Reconnect = "recovered"
+	ReconnectLost      Reconnect = "lost"
+)
+
+// Reconnects lists all ends of an outage.
+func Reconnects() []Reconnect { return []Reconnect{ReconnectRecovered, ReconnectLost} }
+
+// StaleReason is why a mount is not what was staged any more.
+type StaleReason string
+
+// The stale reasons.
+const (
+	StaleDeviceGone    StaleReason = "device_gone"
+	StaleDeviceChanged StaleReason = "device_changed"
+	StaleReadOnly      StaleReason = "read_only"
+	StaleIOError       StaleReason = "io_error"
+	StaleStatTimeout   StaleReason = "stat_timeout"
+)
+
+// StaleReasons lists all stale reasons.
+func StaleReasons() []StaleReason {
+	return []StaleReason{StaleDeviceGone, StaleDeviceChanged, StaleReadOnly, StaleIOError, StaleStatTimeout}
+}
+
+// StatusSkipped is a recovery that found nothing to do, or could not begin because the target is away.
+const StatusSkipped Status = "skipped"
+
+// RecoveryStatuses lists all statuses of recoveries.
+func RecoveryStatuses() []Status { return []Status{StatusSuccess, StatusFailure, StatusSkipped} }
+
+// MountState is how a staged volume is.
+type MountState string
+
+// The mount states. Unknown is what cannot be looked at now, such as while its target is away.
+const (
+	MountHealthy  MountState = "healthy"
+	MountStale    MountState = "stale"
+	MountReadOnly MountState = "read_only"
+	MountUnknown  MountState = "unknown"
+)
+
+// MountStates lists all mount states.
+func MountStates() []MountState {
+	return []MountState{MountHealthy, MountStale, MountReadOnly, MountUnknown}
+}
+
 // Command names a RouterOS exec. It is the closed set of rds_csi.routeros.command.
 type Command string
 

@@ -49,8 +49,13 @@ func isUsage(err error) bool {
 }
 
 func dispatch(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	if len(args) > 0 && args[0] == "demo" {
-		return demo(ctx, args[1:], getenv, stdout, stderr)
+	if len(args) > 0 {
+		switch args[0] {
+		case "demo":
+			return demo(ctx, args[1:], getenv, stdout, stderr)
+		case "release":
+			return release(ctx, args[1:], getenv, stdout)
+		}
 	}
 	o, err := parse(args, getenv, stdout)
 	if err != nil {
@@ -83,6 +88,7 @@ const usageText = `rds-csi-plugin serves CSI for volumes on a MikroTik storage s
   rds-csi-plugin --controller --rds-address ADDRESS ...
   rds-csi-plugin --node --node-id NAME ...
   rds-csi-plugin demo          a volume's whole life on a simulated array; demo -h tells more
+  rds-csi-plugin release ...   let go of a volume that hangs because it was taken from this node; release -h tells more
 
 Every flag can also be given as an environment variable: --rds-address is RDS_CSI_RDS_ADDRESS.
 

@@ -59,6 +59,8 @@ type process struct {
 	driver    *driver.Driver
 	backend   *reconcile.Backend // nil without a controller
 	console   *routeros.Client   // nil without a controller
+	staged    *reconcile.Node    // nil without a node
+	events    nvme.Wakeups       // nil without a node, or where the kernel's events cannot be had
 }
 
 // newProcess wires the driver from the leaves up. Nothing listens, dials or runs before run.
@@ -86,8 +88,23 @@ func newProcess(ctx context.Context, o *options, log *zap.Logger, collect *expor
 			return nil, err
 		}
 	}
-	p.driver, err = driver.NewDriver(cfg)
-	return p, err
+	if p.driver, err = driver.NewDriver(cfg); err != nil || !o.node {
+		return p, err
+	}
+	return p, p.watchStaged()
+}
+
+// watchStaged makes the loop that looks after what this node has staged.
+func (p *process) watchStaged() error {
+	cfg := reconcile.NodeConfig{Volumes: p.driver.Staged(), Metrics: p.telemetry.Metrics(), Tracer: p.telemetry.Tracer(), Log: p.log}
+	var err error
+	if p.events, err = nvme.KernelEvents(); err != nil {
+		p.log.Warn("no kernel events: lost devices are noticed a little later", zap.Error(err))
+	} else {
+		cfg.Wake = p.events.Wake()
+	}
+	p.staged = reconcile.NewNode(cfg)
+	return cfg.Metrics.ObserveMounts(p.staged.Check)
 }
 
 func (o *options) component() string {
@@ -145,7 +162,7 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	records, err := stage.Open(filepath.Join(dir, "stage"))
+	records, err := stage.Open(recordsDir(dir))
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +178,12 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 	if err != nil {
 		return nil, err
 	}
+	boot, err := host.BootID()
+	if err != nil {
+		return nil, err
+	}
 	node := &driver.NodeConfig{
-		ID: id, NVMe: fabrics, Records: records,
+		ID: id, BootID: boot, NVMe: fabrics, Records: records, Tracer: p.telemetry.Tracer(),
 		Mounter: mount.New(mount.Config{
 			Kernel: host.NewMounts(), Tools: host.NewRunner(), Devices: host.Devices{}, Filesystems: host.Filesystems{},
 			Metrics: metrics, Log: p.log,
@@ -187,6 +208,9 @@ func (o *options) stateDir() (string, error) {
 	return filepath.Dir(socket), err
 }
 
+// recordsDir is where stage records are in a plugin directory.
+func recordsDir(pluginDir string) string { return filepath.Join(pluginDir, "stage") }
+
 // run serves until ctx ends, then stops in order: no new calls, calls under way, loops, array, telemetry.
 func (p *process) run(ctx context.Context, listener net.Listener) error {
 	loops, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
@@ -195,6 +219,9 @@ func (p *process) run(ctx context.Context, listener net.Listener) error {
 	var running sync.WaitGroup
 	if p.backend != nil {
 		running.Go(func() { p.backend.Run(loops) })
+	}
+	if p.staged != nil {
+		running.Go(func() { p.staged.Run(loops) })
 	}
 	var err error
 	failed := make(chan error, 1)
@@ -222,6 +249,9 @@ func (p *process) close(ctx context.Context) error {
 	var err error
 	if p.console != nil {
 		err = p.console.Close()
+	}
+	if p.events != nil {
+		err = errors.Join(err, p.events.Close())
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushGrace)
 	defer cancel()

@@ -14,13 +14,26 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
 
-// Connector attaches exported volumes to this node. *nvme.Host and *nvme.Loop are some.
+// Connector attaches exported volumes to this node.
 type Connector interface {
 	Connect(ctx context.Context, t nvme.Target) (nvme.Device, error)
 	Find(ctx context.Context, nqn, hostNQN string) (nvme.Device, error)
 	Rescan(ctx context.Context, nqn, hostNQN string, want uint64) (nvme.Device, error)
 	Disconnect(ctx context.Context, nqn, hostNQN string, reason telemetry.DisconnectReason) error
 	Attached(hostNQN string) ([]string, error)
+}
+
+// Supervisor tells how an attachment is without touching its device, and takes it away by force.
+type Supervisor interface {
+	Status(ctx context.Context, nqn, hostNQN string) (nvme.Status, error)
+	Refresh(ctx context.Context, nqn, hostNQN string) error
+	Revoke(ctx context.Context, nqn, hostNQN string, reason telemetry.DisconnectReason) error
+}
+
+// Transport is the whole of this node's side of NVMe/TCP. *nvme.Host and *nvme.Loop are some.
+type Transport interface {
+	Connector
+	Supervisor
 }
 
 // DriverConfig is all that a Driver is made of. Its name is a contract (design.md §8).
@@ -48,10 +61,12 @@ type ControllerConfig struct {
 // NodeConfig is what the node service works with.
 type NodeConfig struct {
 	ID      NodeID
-	NVMe    Connector
-	Dev     Connector // nil, or for volumes of a simulated array
+	BootID  string // of the kernel (host.BootID)
+	NVMe    Transport
+	Dev     Transport // nil, or for volumes of a simulated array
 	Mounter *mount.Mounter
 	Records *stage.Store
+	Tracer  *telemetry.Tracer // for recoveries, which no call starts
 }
 
 // validClusterID keeps cluster ids free of what separates fields in the array's comments.

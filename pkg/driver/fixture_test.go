@@ -183,7 +183,11 @@ func serve(t testing.TB, controller *ControllerConfig, node *NodeConfig) *server
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		s.driver.Stop(ctx)
-		if err := errors.Join(<-served, conn.Close()); err != nil {
+		err := <-served
+		if errors.Is(err, grpc.ErrServerStopped) { // a test without a call was faster than Serve
+			err = nil
+		}
+		if err := errors.Join(err, conn.Close()); err != nil {
 			t.Error(err)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
-	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
 
 // inFlight lets one operation at a time work on a volume. A second one is told who is at it,
@@ -17,20 +16,20 @@ type inFlight struct {
 }
 
 type holder struct {
-	op    telemetry.Operation
+	what  string // a telemetry.Operation, or recovery
 	since time.Time
 }
 
 func newInFlight() *inFlight { return &inFlight{held: map[string]holder{}, now: time.Now} }
 
-// begin takes the volume for op, or fails with InFlight.
-func (f *inFlight) begin(key string, op telemetry.Operation) (end func(), err error) {
+// begin takes the volume for what, or fails with InFlight.
+func (f *inFlight) begin(key, what string) (end func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if h, taken := f.held[key]; taken {
-		return nil, fault.Errorf("", fault.InFlight, "volume %s is being worked on: %s, for %s", key, h.op, f.now().Sub(h.since).Round(time.Millisecond))
+		return nil, fault.Errorf("", fault.InFlight, "volume %s is being worked on: %s, for %s", key, h.what, f.now().Sub(h.since).Round(time.Millisecond))
 	}
-	f.held[key] = holder{op: op, since: f.now()}
+	f.held[key] = holder{what: what, since: f.now()}
 	return func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()

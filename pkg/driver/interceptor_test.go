@@ -55,16 +55,16 @@ func TestInFlightSaysSinceWhen(t *testing.T) {
 	f := newInFlight()
 	now := time.Unix(0, 0)
 	f.now = func() time.Time { return now }
-	end, err := f.begin("rds/v", telemetry.OpCreate)
+	end, err := f.begin("rds/v", string(telemetry.OpCreate))
 	if err != nil {
 		t.Fatal(err)
 	}
 	now = now.Add(83 * time.Second)
-	if _, err = f.begin("rds/v", telemetry.OpDelete); fault.KindOf(err) != fault.InFlight || !strings.Contains(err.Error(), "create, for 1m23s") {
+	if _, err = f.begin("rds/v", string(telemetry.OpDelete)); fault.KindOf(err) != fault.InFlight || !strings.Contains(err.Error(), "create, for 1m23s") {
 		t.Errorf("got %v", err)
 	}
 	end()
-	end, err = f.begin("rds/v", telemetry.OpDelete)
+	end, err = f.begin("rds/v", string(telemetry.OpDelete))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestInFlightSaysSinceWhen(t *testing.T) {
 func TestCreateAndDeleteOfOneVolumeMeet(t *testing.T) {
 	r := newRig(t)
 	slot := r.create(t, "v", 16*mib, mounted("", nodeWriter)).slot()
-	end, err := r.controller.driver.controllerOps.begin(testArray+"/"+slot, telemetry.OpCreate)
+	end, err := r.controller.driver.controllerOps.begin(testArray+"/"+slot, string(telemetry.OpCreate))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	nooptrace "go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
@@ -32,6 +33,7 @@ type machine struct {
 	id      NodeID
 	portal  nvme.Portal // where this machine reaches the array
 	dir     string      // kubelet's, plugin's
+	bootID  string      // of the kernel
 	devDir  string      // of the NVMe kernel; the mount kernel calls it /dev
 	effects *effects
 	// deviceTimeout bounds the wait for a device or its new size, from the next boot on.
@@ -40,6 +42,7 @@ type machine struct {
 	mu       sync.Mutex
 	exported map[string]export // by NQN: what was exported when last looked, and what has been
 	attached map[string]attachedDisk
+	revoked  map[string]bool // NQNs whose disks may be taken from their users
 	mirrored []host.MountPoint
 }
 
@@ -55,9 +58,9 @@ func newMachine(t testing.TB, a *array, name string) *machine {
 		t.Fatal(err)
 	}
 	m := &machine{
-		t: t, array: a, id: id, dir: t.TempDir(), effects: &effects{}, deviceTimeout: 20 * time.Second,
+		t: t, array: a, id: id, dir: t.TempDir(), bootID: "first boot", effects: &effects{}, deviceTimeout: 20 * time.Second,
 		nvme: nvmetest.NewKernel(t, nvmetest.Options{}), mounts: mounttest.New(t),
-		exported: map[string]export{}, attached: map[string]attachedDisk{},
+		exported: map[string]export{}, attached: map[string]attachedDisk{}, revoked: map[string]bool{},
 	}
 	m.portal, m.devDir = m.nvme.AddPortal(), m.nvme.Config().Dev
 	m.boot()
@@ -88,7 +91,7 @@ func (m *machine) config() *NodeConfig {
 		m.t.Fatal(err)
 	}
 	return &NodeConfig{
-		ID: m.id, NVMe: h, Records: records,
+		ID: m.id, BootID: m.bootID, NVMe: h, Records: records, Tracer: telemetry.NewTracer(nooptrace.NewTracerProvider()),
 		Mounter: mount.New(mount.Config{
 			Kernel: mountsSeam{m}, Tools: toolsSeam{m}, Devices: devicesSeam{m}, Filesystems: filesystemsSeam{m},
 			SysResource: m.mounts.SysResource, Metrics: telemetry.Noop(), Log: zap.NewNop(),
@@ -162,11 +165,23 @@ func (m *machine) reap() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for path, d := range m.attached {
-		if num, _, err := m.nvme.Identify(path); err != nil || num != d.num {
-			m.mounts.DetachDisk(m.short(path))
-			delete(m.attached, path)
+		if num, _, err := m.nvme.Identify(path); err == nil && num == d.num {
+			continue
 		}
+		if m.revoked[d.nqn] {
+			m.mounts.KillDisk(m.short(path))
+		} else {
+			m.mounts.DetachDisk(m.short(path))
+		}
+		delete(m.attached, path)
 	}
+}
+
+// mayRevoke says that the driver is right to take the disk of an NQN from its users.
+func (m *machine) mayRevoke(nqn string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.revoked[nqn] = true
 }
 
 // lose makes the kernel drop the controller of a volume by itself, which kills a disk in use.
@@ -185,6 +200,49 @@ func (m *machine) lose(nqn string) {
 		m.t.Fatalf("%s has no controller for %s", m.id.Name, nqn)
 	}
 	m.nvme.Drop(name)
+}
+
+// loseNamespace makes the kernel drop the namespace of a live controller, as it does when the array
+// has given it other identifiers.
+func (m *machine) loseNamespace(nqn string) {
+	m.t.Helper()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for path, d := range m.attached {
+		if d.nqn == nqn {
+			m.mounts.KillDisk(m.short(path))
+			delete(m.attached, path)
+		}
+	}
+	m.nvme.DropNamespace(m.controllerOf(nqn))
+}
+
+// pin keeps the device mounted at path from being forgotten, as a container's own copy of the mount does.
+func (m *machine) pin(path string) {
+	for _, at := range m.table() {
+		if at.Path == path {
+			at.Path = "/container" + path
+			m.nvme.Mount(at)
+		}
+	}
+}
+
+// reboot takes all mounts and controllers from the machine and leaves its disk.
+func (m *machine) reboot() {
+	m.t.Helper()
+	m.stop()
+	for _, at := range slices.Backward(m.table()) {
+		if err := m.mounts.Unmount(at.Path); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	m.mirror()
+	for _, name := range m.nvme.Controllers() {
+		m.nvme.Drop(name)
+	}
+	m.reap()
+	m.bootID += " and another"
+	m.boot()
 }
 
 // controllerOf is the name of the controller for an NQN, "" where there is none.

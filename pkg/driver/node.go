@@ -40,14 +40,14 @@ func (n *node) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRequ
 }
 
 // connector: a simulated array's volumes may be attached without NVMe, if the node was told so.
-func (n *node) connector(simulated bool) Connector {
+func (n *node) connector(simulated bool) Transport {
 	if simulated && n.cfg.Dev != nil {
 		return n.cfg.Dev
 	}
 	return n.cfg.NVMe
 }
 
-func (n *node) connectorOf(r *stage.Record) Connector {
+func (n *node) connectorOf(r *stage.Record) Transport {
 	return n.connector(r.Context[keySimulated] == yes)
 }
 

@@ -1,6 +1,8 @@
 package driver
 
 import (
+	"context"
+	"slices"
 	"testing"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -63,6 +65,7 @@ func TestNewTokenOnTheSameNode(t *testing.T) {
 			r := newRig(t)
 			v := r.attached(t, "v", mounted("ext4", singleWriter))
 			old := v.nqn()
+			r.a.mayRevoke(old)
 			if lost {
 				r.a.lose(old)
 			}
@@ -81,19 +84,53 @@ func TestNewTokenOnTheSameNode(t *testing.T) {
 	}
 }
 
-func TestNewTokenWhileTheOldOneIsInUse(t *testing.T) {
+// That the volume comes back under another name proves that what is mounted was revoked: its writes
+// must never arrive any more, so the controller goes first, and nothing waits for it.
+func TestNewTokenTakesTheOldOneFromItsUsers(t *testing.T) {
+	for name, state := range map[string]string{"cut off": "connecting", "still live": "live"} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			v := r.attached(t, "v", mounted("ext4", singleWriter))
+			wantCode(t, v.nodePublish(r.a, "pod"), codes.OK)
+			old := v.nqn()
+			r.a.nvme.SetState(r.a.controllerOf(old), state)
+			wantCode(t, v.unpublishFrom(r.a), codes.OK)
+			wantCode(t, v.publishTo(r.a), codes.OK)
+			r.a.mayRevoke(old)
+			r.a.effects.arm(0, 0, nil)
+			wantCode(t, v.stage(r.a), codes.OK)
+			if r.a.controllerOf(old) != "" || r.a.controllerOf(v.nqn()) == "" || len(r.a.table()) != 1 {
+				t.Errorf("old controller %q, new %q, mounts %+v", r.a.controllerOf(old), r.a.controllerOf(v.nqn()), r.a.table())
+			}
+			steps := r.a.effects.seen()
+			gone, unmounted, connected := slices.Index(steps, "write delete_controller"), slices.Index(steps, "umount"), slices.Index(steps, "connect")
+			if gone < 0 || gone > unmounted || unmounted > connected {
+				t.Errorf("steps %q: the controller goes first, then the mounts, and only then comes the new one", steps)
+			}
+			if r.a.logs.FilterMessage("fenced, unsynced data dropped").Len() != 1 {
+				t.Error("nothing says that data was dropped")
+			}
+			wantCode(t, v.nodePublish(r.a, "new-pod"), codes.OK)
+			wantCode(t, v.nodeUnpublish(r.a, "pod"), codes.OK)
+		})
+	}
+}
+
+// A caller that has gone, such as a kubelet that restarted, revokes nothing any more.
+func TestACancelledStageRevokesNothing(t *testing.T) {
 	r := newRig(t)
 	v := r.attached(t, "v", mounted("ext4", singleWriter))
-	wantCode(t, v.nodePublish(r.a, "pod"), codes.OK)
 	old := v.nqn()
 	wantCode(t, v.unpublishFrom(r.a), codes.OK)
 	wantCode(t, v.publishTo(r.a), codes.OK)
-	wantCode(t, v.stage(r.a), codes.Unavailable, old, v.target(r.a, "pod"))
-	if r.a.controllerOf(old) == "" || r.a.controllerOf(v.nqn()) != "" || len(r.a.table()) != 2 {
-		t.Error("what is in use was touched, or the new one was connected beside it")
+	ctx, cancel := context.WithCancel(soon(t))
+	cancel()
+	if _, err := r.a.driver.node.NodeStageVolume(ctx, v.stageRequest(r.a)); err == nil {
+		t.Error("a cancelled call claims to have staged")
 	}
-	wantCode(t, v.nodeUnpublish(r.a, "pod"), codes.OK)
-	wantCode(t, v.stage(r.a), codes.OK)
+	if r.a.controllerOf(old) == "" || len(r.a.table()) != 1 {
+		t.Error("the old attachment was touched")
+	}
 }
 
 // Two nodes hold a raw block volume for a live migration; the one that goes does not take it from the other.

@@ -15,7 +15,7 @@ func (n *node) ours(r *stage.Record) func(host.MountPoint) bool { return n.oursA
 // volume's, but not if another volume's record speaks for it, and only of a kind that we mount.
 func (n *node) oursAt(volumeID string, r *stage.Record) func(host.MountPoint) bool {
 	return func(m host.MountPoint) bool {
-		num := deviceOf(m)
+		num := m.Device()
 		if r != nil && num.String() == r.DevNum {
 			return true
 		}
@@ -30,14 +30,6 @@ func (n *node) oursAt(volumeID string, r *stage.Record) func(host.MountPoint) bo
 			return o.VolumeID != volumeID && (o.DevNum == num.String() || claims(o, m.Path))
 		})
 	}
-}
-
-// deviceOf is the volume's device behind a mount: for a raw block target the node that is bound there.
-func deviceOf(m host.MountPoint) host.DevNum {
-	if num, ok := m.Node(); ok {
-		return num
-	}
-	return m.Dev
 }
 
 // claims tells whether path is one of the record's.

@@ -33,6 +33,7 @@ func (n *node) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRequ
 	if err != nil {
 		return nil, err
 	}
+	wanted.BootID, wanted.TraceParent = n.cfg.BootID, telemetry.TraceParent(ctx)
 	s := &staging{node: n, conn: n.connector(a.simulated), attachment: a, record: wanted, blank: req.GetVolumeContext()[keyBlank] == yes}
 	repeat, err := s.run(ctx)
 	if err != nil {
@@ -67,7 +68,7 @@ func wantedRecord(id string, req *csi.NodeStageVolumeRequest, a attachment) (*st
 // staging is one NodeStageVolume under way.
 type staging struct {
 	node       *node
-	conn       Connector
+	conn       Transport
 	attachment attachment
 	record     *stage.Record
 	blank      bool // the volume was created empty
@@ -83,6 +84,9 @@ func (s *staging) run(ctx context.Context) (repeat bool, err error) {
 	}
 	if err := s.node.save(s.record); err != nil {
 		return false, s.unlessKnown(err)
+	}
+	if err := s.node.healFirst(ctx, s.record); err != nil {
+		return false, notFinal(err)
 	}
 	dev, err := s.connect(ctx)
 	if err != nil {
@@ -110,7 +114,7 @@ func (s *staging) meet(ctx context.Context) error {
 		return nil
 	}
 	if old.NQN != s.record.NQN || old.HostNQN != s.record.HostNQN {
-		return s.node.leaveOld(ctx, old)
+		return s.node.leaveOld(ctx, old, s.record.NQN)
 	}
 	if old.StagingPath != s.record.StagingPath || old.Capability != s.record.Capability {
 		if err := s.node.stillUsed(old); err != nil {
@@ -120,6 +124,11 @@ func (s *staging) meet(ctx context.Context) error {
 	s.known = true
 	s.record.Format, s.record.FormatFS = old.Format, old.FormatFS
 	s.record.Targets, s.record.StagedAt = old.Targets, old.StagedAt
+	if old.BootID == s.record.BootID {
+		s.record.Device, s.record.DevNum, s.record.Former, s.record.Recovery = old.Device, old.DevNum, old.Former, old.Recovery
+	} else {
+		s.record.StagedAt = time.Time{} // that went with its boot
+	}
 	return nil
 }
 
@@ -141,13 +150,19 @@ func (n *node) stillUsed(old *stage.Record) error {
 	return nil
 }
 
-// leaveOld takes down what is left of an attachment under an NQN that is no more. What is still
-// in use is not touched: releasing that by force comes with fencing proofs only. An interrupted mkfs
-// is not wiped: another node may have written to the volume since.
-func (n *node) leaveOld(ctx context.Context, old *stage.Record) error {
-	revoked := *old
-	revoked.Format = stage.FormatNone
-	if err := n.takeDown(ctx, &revoked, telemetry.DisconnectUnstage); err != nil {
+// leaveOld takes down what is left of an earlier attachment. That the controller publishes the volume to
+// this node under another NQN proves that the old one was revoked: it is gone from the array for ever, and
+// another node may have written since (design.md §6 rule 7). An interrupted mkfs is not wiped, for the
+// same reason. Another host NQN proves nothing of the kind.
+func (n *node) leaveOld(ctx context.Context, old *stage.Record, nqn string) (err error) {
+	if old.NQN != nqn {
+		err = n.release(ctx, old, "it is published to this node under another NQN")
+	} else {
+		unwiped := *old
+		unwiped.Format = stage.FormatNone
+		err = n.takeDown(ctx, &unwiped, telemetry.DisconnectUnstage)
+	}
+	if err != nil {
 		return fault.Errorf("", fault.Unavailable, "what this node had attached before (as %s) could not be taken down: %w", old.NQN, err)
 	}
 	return nil
@@ -163,7 +178,7 @@ func (s *staging) connect(ctx context.Context) (nvme.Device, error) {
 			return dev, err
 		}
 	}
-	s.record.Device, s.record.DevNum = dev.Path, dev.Num.String()
+	noteDevice(s.record, dev)
 	return dev, s.node.save(s.record)
 }
 

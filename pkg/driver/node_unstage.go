@@ -158,9 +158,9 @@ func (n *node) unstageUnrecorded(ctx context.Context, id volumeID, path string) 
 	return changed, nil
 }
 
-func (n *node) connectors() []Connector {
+func (n *node) connectors() []Transport {
 	if n.cfg.Dev != nil {
-		return []Connector{n.cfg.NVMe, n.cfg.Dev}
+		return []Transport{n.cfg.NVMe, n.cfg.Dev}
 	}
-	return []Connector{n.cfg.NVMe}
+	return []Transport{n.cfg.NVMe}
 }

@@ -67,7 +67,7 @@ func (d *Driver) exclusively(ctx context.Context, op telemetry.Operation, req an
 	if key == "" {
 		return next(ctx, req) // the handler says which field is missing
 	}
-	end, err := locks.begin(key, op)
+	end, err := locks.begin(key, string(op))
 	if err != nil {
 		return nil, err
 	}

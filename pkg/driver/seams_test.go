@@ -188,6 +188,16 @@ func (s filesystemsSeam) Statfs(path string) (host.FSStats, error) {
 	return s.m.mounts.Filesystems().Statfs(path)
 }
 
+func (s filesystemsSeam) Answers(path string) error { return s.m.mounts.Filesystems().Answers(path) }
+
+func (s filesystemsSeam) Errors(fsType, device string) (int, error) {
+	return s.m.mounts.Filesystems().Errors(fsType, device)
+}
+
+func (s filesystemsSeam) Held(fsType, device string) (bool, error) {
+	return s.m.mounts.Filesystems().Held(fsType, device)
+}
+
 func (s filesystemsSeam) Size(path, fsType string) (uint64, error) {
 	if err := s.m.effects.step("size"); err != nil {
 		return 0, err

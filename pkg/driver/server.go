@@ -17,6 +17,7 @@ type Driver struct {
 	server        *grpc.Server
 	controllerOps *inFlight
 	nodeOps       *inFlight
+	node          *node // nil without a node service
 }
 
 // NewDriver makes the services that the configuration asks for. It does not listen yet.
@@ -33,7 +34,8 @@ func NewDriver(cfg DriverConfig) (*Driver, error) {
 		csi.RegisterControllerServer(d.server, &controller{driver: d, cfg: *cfg.Controller})
 	}
 	if cfg.Node != nil {
-		csi.RegisterNodeServer(d.server, newNode(d, *cfg.Node))
+		d.node = newNode(d, *cfg.Node)
+		csi.RegisterNodeServer(d.server, d.node)
 	}
 	return d, nil
 }

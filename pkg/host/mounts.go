@@ -36,6 +36,14 @@ type MountPoint struct {
 // node's: whether that device is still there it does not tell.
 func (m MountPoint) Node() (DevNum, bool) { return m.NodeDev, !m.NodeDev.IsZero() }
 
+// Device is the block device that this mount leads to: of a bound node that node's, else Dev.
+func (m MountPoint) Device() DevNum {
+	if num, ok := m.Node(); ok {
+		return num
+	}
+	return m.Dev
+}
+
 // ReadOnlyRemount are the options of mount(8) that make this mount read-only. They name the flags
 // that are already there: a remount sets exactly those it is given.
 func (m MountPoint) ReadOnlyRemount() []string {

@@ -32,6 +32,9 @@ type devices interface {
 type filesystems interface {
 	Statfs(path string) (host.FSStats, error)
 	Size(path, fsType string) (uint64, error)
+	Answers(path string) error
+	Errors(fsType, device string) (int, error)
+	Held(fsType, device string) (bool, error)
 }
 
 // Config is what a Mounter works with. All fields but SysResource are needed.

@@ -34,16 +34,25 @@ func (m *Mounter) Unmount(ctx context.Context, target string, ours func(host.Mou
 		removed, err = m.removeTarget(target)
 		return err
 	})
-	if errors.Is(err, errHangs) {
-		err = fault.E(op, fault.Unavailable, fmt.Errorf("umount still hangs: %w; it goes on and is not forced, since that would lose "+
-			"what is not written yet; see whether the array can be reached", err))
+	hangs := errors.Is(err, errHangs) // then the call may still be counting
+	err = unmountEnded(op, err)
+	if hangs {
 		m.metrics.RecordMountOp(ctx, telemetry.MountOpUnmount, err, time.Since(start))
 		return false, err
 	}
 	if unmounted > 0 || err != nil {
 		m.metrics.RecordMountOp(ctx, telemetry.MountOpUnmount, err, time.Since(start))
 	}
-	return err == nil && unmounted == 0 && !removed, fault.Wrap(op, err)
+	return err == nil && unmounted == 0 && !removed, err
+}
+
+// unmountEnded says what a call that did not come back means.
+func unmountEnded(op string, err error) error {
+	if !errors.Is(err, errHangs) {
+		return fault.Wrap(op, err)
+	}
+	return fault.E(op, fault.Unavailable, fmt.Errorf("umount still hangs: %w; it goes on and is not forced, since that would lose "+
+		"what is not written yet; see whether the array can be reached", err))
 }
 
 func (m *Mounter) unmountLayers(ctx context.Context, target string, ours func(host.MountPoint) bool) (unmounted int, err error) {

@@ -38,7 +38,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Runner = host.NewRunner()
 	}
 	if c.Events == nil {
-		c.Events = kernelEvents
+		c.Events = KernelEvents
 	}
 	return c, nil
 }
@@ -53,8 +53,8 @@ func orDefault[T comparable](v, fallback T) T {
 	return v
 }
 
-// kernelEvents wakes for whatever happens to a block device or a controller.
-func kernelEvents() (Wakeups, error) {
+// KernelEvents wakes for whatever happens to a block device or a controller.
+func KernelEvents() (Wakeups, error) {
 	return host.WatchUevents(func(e host.Uevent) bool {
 		subsystem := e.Env["SUBSYSTEM"]
 		return subsystem == "block" || strings.HasPrefix(subsystem, "nvme")

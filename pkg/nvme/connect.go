@@ -102,7 +102,25 @@ func (h *Host) attach(ctx context.Context, t Target, p Portal, number int, wake 
 	}
 	h.release(ctx, s, true)
 	d.Adopted = s.attempt == nil
+	h.settleIn(ctx, t, d, shared)
 	return d, shared, nil
+}
+
+// settleIn does for a device that is there what it can be used without.
+func (h *Host) settleIn(ctx context.Context, t Target, d Device, shared bool) {
+	if !d.Adopted {
+		h.reportGranted(ctx, d.Controller, t.Options)
+	}
+	if !shared {
+		return
+	}
+	c, err := h.tree.controller(d.Controller)
+	if err == nil {
+		err = h.keepHead(ctx, c)
+	}
+	if err != nil {
+		h.logFailure(ctx, "make the kernel keep "+d.Path+" for a while after its controller", err)
+	}
 }
 
 // addPaths connects the portals of a multipath volume after the first tried. The volume is usable

@@ -59,15 +59,20 @@ func (h *Host) dismiss(ctx context.Context, a *attempt) error {
 
 // remove deletes the controllers once nothing uses their devices, and waits until left finds
 // none.
-func (h *Host) remove(ctx context.Context, cs []controller, reason telemetry.DisconnectReason, left func() ([]controller, error)) (err error) {
-	ctx, span := telemetry.Start(ctx, "nvme.disconnect", telemetry.Client, telemetry.NQN(cs[0].nqn), telemetry.Controller(cs[0].name))
+func (h *Host) remove(ctx context.Context, cs []controller, reason telemetry.DisconnectReason, left func() ([]controller, error)) error {
+	return h.disconnecting(ctx, cs[0], reason, func(ctx context.Context) error { return h.deleteAll(ctx, cs, left) })
+}
+
+// disconnecting is the step nvme.disconnect: it calls look until that has nothing left to say.
+func (h *Host) disconnecting(ctx context.Context, c controller, reason telemetry.DisconnectReason, look func(context.Context) error) (err error) {
+	ctx, span := telemetry.Start(ctx, "nvme.disconnect", telemetry.Client, telemetry.NQN(c.nqn), telemetry.Controller(c.name))
 	defer func() {
 		span.End(err)
 		h.metrics.RecordNVMeDisconnect(ctx, reason, err)
 	}()
 	wake, stop := h.watch()
 	defer stop()
-	looks, err := poll(ctx, wake, func() error { return h.deleteAll(ctx, cs, left) })
+	looks, err := poll(ctx, wake, func() error { return look(ctx) })
 	span.Set(telemetry.PollCount(looks))
 	if _, refused := errors.AsType[*fault.Error](err); refused {
 		return err
@@ -117,6 +122,9 @@ func (h *Host) deleteAll(ctx context.Context, cs []controller, left func() ([]co
 		return errStop{err}
 	}
 	for _, c := range doomed {
+		if err := h.dropHead(ctx, c); err != nil {
+			return errStop{err}
+		}
 		// EBUSY: the kernel deletes no controller that was never live; it may be soon.
 		err := h.calls.write(ctx, deletePath(c), "1")
 		if err != nil && !vanished(err) && !errors.Is(err, unix.EBUSY) && ctx.Err() == nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
@@ -72,13 +71,8 @@ func (h *Host) Rescan(ctx context.Context, nqn, hostNQN string, want uint64) (De
 	if err != nil || d.Size >= want {
 		return d, fault.Wrap(op, err)
 	}
-	for _, c := range ours {
-		if c.state != stateLive {
-			continue
-		}
-		if err := h.calls.write(ctx, filepath.Join(c.dir, "rescan_controller"), "1"); err != nil {
-			return Device{}, fault.E(op, fault.Unavailable, err)
-		}
+	if err := h.rescanLive(ctx, ours); err != nil {
+		return Device{}, fault.E(op, fault.Unavailable, err)
 	}
 	bounded, cancel := context.WithTimeout(ctx, h.device)
 	defer cancel()

@@ -74,19 +74,9 @@ func optionString(t Target, p Portal, hostID string, known []string) (string, er
 		"transport=tcp", "traddr=" + p.Address, "trsvcid=" + strconv.Itoa(p.Port),
 		"nqn=" + t.NQN, "hostnqn=" + t.HostNQN, "hostid=" + hostID,
 	}
-	for _, o := range []struct {
-		key   string
-		value int
-		least int
-	}{
-		{"nr_io_queues", t.Options.NrIOQueues, 1},
-		{"keep_alive_tmo", t.Options.KeepAliveTmo, 1},
-		{"reconnect_delay", t.Options.ReconnectDelay, 1},
-		{"ctrl_loss_tmo", t.Options.CtrlLossTmo, -1},
-		{"fast_io_fail_tmo", t.Options.FastIOFailTmo, 1}, // off is the default and not sent
-	} {
-		if o.value != 0 && o.value >= o.least && slices.Contains(known, o.key) {
-			fields = append(fields, o.key+"="+strconv.Itoa(o.value))
+	for _, p := range t.Options.parameters() {
+		if slices.Contains(known, p.option) {
+			fields = append(fields, p.String())
 		}
 	}
 	return strings.Join(fields, ","), nil

@@ -3,6 +3,7 @@ package nvme
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +52,9 @@ func (h *Host) write(t Target, p Portal) (string, error) {
 		return "", err
 	}
 	answer, err := h.createRetrying(text)
+	if errors.Is(err, unix.EINVAL) {
+		return "", fmt.Errorf("%w (asked with %s)", err, describe(t.Options.parameters()))
+	}
 	if err != nil {
 		return "", err
 	}

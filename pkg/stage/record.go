@@ -39,7 +39,21 @@ type Record struct {
 	FormatFS    string            `json:"format_fs,omitempty"`
 	Targets     []Target          `json:"targets,omitempty"`
 	StagedAt    time.Time         `json:"staged_at,omitzero"`
+	BootID      string            `json:"boot_id,omitempty"`        // of the kernel it was staged under: mounts and devices of another are gone
+	TraceParent string            `json:"traceparent,omitempty"`    // of the stage call, for recoveries to link to
+	Former      []string          `json:"former_devices,omitempty"` // names of devices this attachment had before, in this boot
+	Recovery    *Recovery         `json:"recovery,omitempty"`       // one that has begun and not ended
 }
+
+// Recovery is what a recovery has taken down and not yet brought back.
+type Recovery struct {
+	Since time.Time `json:"since"`
+	Paths []string  `json:"paths,omitempty"` // publish paths to mount again
+}
+
+// Staged tells whether the volume is staged under the kernel with that boot id: what a record of
+// another boot speaks of went with that.
+func (r *Record) Staged(bootID string) bool { return !r.StagedAt.IsZero() && r.BootID == bootID }
 
 // Target is a path the volume is published at.
 type Target struct {
@@ -59,11 +73,13 @@ func (r *Record) Target(path string) (Target, bool) {
 
 // SetTarget adds or replaces the record of a target path.
 func (r *Record) SetTarget(t Target) {
-	r.DropTarget(t.Path)
-	r.Targets = append(r.Targets, t)
+	r.Targets = append(slices.DeleteFunc(r.Targets, func(o Target) bool { return o.Path == t.Path }), t)
 }
 
 // DropTarget removes the record of a target path.
 func (r *Record) DropTarget(path string) {
 	r.Targets = slices.DeleteFunc(r.Targets, func(t Target) bool { return t.Path == path })
+	if r.Recovery != nil {
+		r.Recovery.Paths = slices.DeleteFunc(r.Recovery.Paths, func(p string) bool { return p == path })
+	}
 }

@@ -27,6 +27,17 @@ func Open(dir string) (*Store, error) {
 	return &Store{dir: dir}, nil
 }
 
+// Existing is Open for a directory that must be there already.
+func Existing(dir string) (*Store, error) {
+	if _, err := os.ReadDir(dir); err != nil {
+		return nil, err
+	}
+	return &Store{dir: dir}, nil
+}
+
+// Dir is the directory of the records.
+func (s *Store) Dir() string { return s.dir }
+
 func (s *Store) path(volumeID string) string {
 	sum := sha256.Sum256([]byte(volumeID))
 	return filepath.Join(s.dir, hex.EncodeToString(sum[:16])+suffix)
@@ -105,7 +116,11 @@ func (s *Store) sync() error {
 
 // Delete removes the record of a volume; none is fine.
 func (s *Store) Delete(volumeID string) error {
-	err := os.Remove(s.path(volumeID))
+	return s.remove(s.path(volumeID), "remove the stage record of "+volumeID)
+}
+
+func (s *Store) remove(path, what string) error {
+	err := os.Remove(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -113,7 +128,7 @@ func (s *Store) Delete(volumeID string) error {
 		err = s.sync()
 	}
 	if err != nil {
-		return fmt.Errorf("remove the stage record of %s: %w", volumeID, err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
 }

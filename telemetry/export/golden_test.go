@@ -127,6 +127,14 @@ func recordNode(t *testing.T, m *telemetry.Metrics) {
 	m.RecordNVMeDisconnect(ctx, telemetry.DisconnectUnstage, nil)
 	m.RecordMountOp(ctx, telemetry.MountOpMount, nil, time.Second)
 	m.RecordFormatDecision(ctx, telemetry.FormatDone)
+	m.RecordNVMeReconnect(ctx, telemetry.ReconnectLost, time.Second)
+	m.RecordStaleMountDetected(ctx, telemetry.StaleDeviceGone)
+	m.RecordStaleRecovery(ctx, telemetry.StatusSuccess, nil, time.Second)
+	if err := m.ObserveMounts(func() telemetry.MountCheck {
+		return telemetry.MountCheck{At: time.Now(), Known: true, Count: map[telemetry.MountState]int{telemetry.MountHealthy: 1}}
+	}); err != nil {
+		t.Fatal(err)
+	}
 	if err := m.ObserveNVMeControllers(func() (map[telemetry.ControllerState]int, error) {
 		return map[telemetry.ControllerState]int{telemetry.ControllerLive: 1}, nil
 	}); err != nil {

@@ -31,6 +31,7 @@ type disk struct {
 	dead      bool
 	badBytes  []int64
 	state     State
+	errors    int  // that its ext4 has counted
 	checked   bool // e2fsck -f since the last mount
 	debris    bool // an mkfs was killed here and nothing was mounted since
 }

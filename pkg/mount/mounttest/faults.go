@@ -1,6 +1,10 @@
 package mounttest
 
-import "slices"
+import (
+	"slices"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+)
 
 // SetBusy makes the mounts at path busy, as an open file does, or not any more.
 func (k *Kernel) SetBusy(path string, busy bool) {
@@ -69,6 +73,39 @@ func (k *Kernel) SetState(path string, state State) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.disks[path].state = state
+}
+
+// CountErrors makes the ext4 of a disk have met errors.
+func (k *Kernel) CountErrors(path string, n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.disks[path].errors = n
+}
+
+// TurnReadOnly makes the file system mounted at path turn read-only by itself.
+func (k *Kernel) TurnReadOnly(path string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	there, _ := k.top(path)
+	for i, point := range k.table {
+		if point.Dev == there.Dev {
+			k.table[i].SuperOptions = append([]string{"ro"}, point.SuperOptions[1:]...)
+		}
+	}
+}
+
+// StartContainer copies what is mounted at path into a mount namespace of its own, until stop.
+func (k *Kernel) StartContainer(path string) (stop func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	there, _ := k.top(path)
+	k.copies = append(k.copies, there)
+	return func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		i := slices.IndexFunc(k.copies, func(p host.MountPoint) bool { return p.Dev == there.Dev && p.Path == there.Path })
+		k.copies = slices.Delete(k.copies, i, i+1)
+	}
 }
 
 // InterruptMkfs makes the next mkfs be killed when it has written half of its work.

@@ -22,6 +22,7 @@ type Kernel struct {
 	mu     sync.Mutex
 	disks  map[string]*disk
 	table  []host.MountPoint
+	copies []host.MountPoint // that containers have in mount namespaces of their own
 	busy   map[string]bool
 	hangs  map[string]chan struct{}
 	calls  []string

@@ -2,6 +2,7 @@ package mounttest
 
 import (
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -37,6 +38,37 @@ func (s *Filesystems) Size(path, fsType string) (uint64, error) {
 		return 0, &os.PathError{Op: "size of " + fsType, Path: path, Err: err}
 	}
 	return fs.size, nil
+}
+
+// Answers opens the root of what is mounted.
+func (s *Filesystems) Answers(path string) error {
+	s.k.wait("answer", path)
+	if _, _, err := s.k.mountedAt(path); err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return nil
+}
+
+// Errors is the count of a mounted ext4.
+func (s *Filesystems) Errors(fsType, device string) (int, error) {
+	s.k.mu.Lock()
+	defer s.k.mu.Unlock()
+	if fsType != "ext4" {
+		return 0, nil
+	}
+	d := s.k.disks["/dev/"+device]
+	if d == nil || !s.k.isMounted(d) {
+		return 0, &os.PathError{Op: "open", Path: "/sys/fs/ext4/" + device, Err: unix.ENOENT}
+	}
+	return d.errors, nil
+}
+
+// Held tells whether anything of the device is mounted, or was copied into a container.
+func (s *Filesystems) Held(fsType, device string) (bool, error) {
+	s.k.mu.Lock()
+	defer s.k.mu.Unlock()
+	mine := func(p host.MountPoint) bool { return p.FSType == fsType && p.Source == "/dev/"+device }
+	return slices.ContainsFunc(s.k.table, mine) || slices.ContainsFunc(s.k.copies, mine), nil
 }
 
 func (k *Kernel) mountedAt(path string) (kind string, fs filesystem, err error) {

@@ -88,6 +88,30 @@ func (k *Kernel) Drop(name string) {
 	k.removeController(k.controllers[name])
 }
 
+// DropNamespace removes the devices of a live controller, as the kernel does when it finds that the
+// identifiers of a namespace changed (drivers/nvme/host/core.c, nvme_validate_ns). A rescan finds the
+// namespace as a new one.
+func (k *Kernel) DropNamespace(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := k.controllers[name]
+	for _, d := range c.disks {
+		k.removeDisk(d)
+	}
+	for _, path := range c.paths {
+		k.remove("sys/block/" + path)
+		k.remove(c.dir + "/" + path)
+	}
+	for _, h := range c.sub.heads {
+		for _, d := range h.disks {
+			k.removeDisk(d)
+		}
+	}
+	c.disks, c.paths = nil, nil
+	k.settle(c.sub)
+	k.ring()
+}
+
 // Controllers lists the names of all NVMe/TCP controllers.
 func (k *Kernel) Controllers() []string {
 	k.mu.Lock()

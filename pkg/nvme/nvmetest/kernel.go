@@ -107,7 +107,15 @@ func (k *Kernel) Config() nvme.Config {
 // AddPortal makes the target listen at one more address of its own.
 func (k *Kernel) AddPortal() nvme.Portal {
 	k.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.listen(nvme.Portal{Address: "127.0.0.1"})
+}
+
+// listen listens at p, on any port where p has none.
+func (k *Kernel) listen(p nvme.Portal) nvme.Portal {
+	k.t.Helper()
+	l, err := net.Listen("tcp", p.String())
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -120,9 +128,7 @@ func (k *Kernel) AddPortal() nvme.Portal {
 			c.Close()
 		}
 	})
-	p := nvme.Portal{Address: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port}
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	p.Port = l.Addr().(*net.TCPAddr).Port
 	k.listeners[p] = l
 	return p
 }
@@ -133,6 +139,14 @@ func (k *Kernel) Silence(p nvme.Portal) {
 	defer k.mu.Unlock()
 	k.listeners[p].Close()
 	delete(k.listeners, p)
+}
+
+// Listen makes a silenced portal accept connections again.
+func (k *Kernel) Listen(p nvme.Portal) {
+	k.t.Helper()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.listen(p)
 }
 
 // Export makes the target offer a subsystem, or offer it otherwise.

@@ -1,0 +1,66 @@
+package driver
+
+import (
+	"context"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
+)
+
+// release lets go of an attachment that is proven to be revoked (design.md §6 rule 7): its writes
+// must never arrive any more, so what is not written yet is dropped with the controller, before
+// anything is unmounted, which would wait for it.
+func (n *node) release(ctx context.Context, r *stage.Record, proof string) error {
+	if err := ctx.Err(); err != nil { // a call that is over revokes nothing
+		return err
+	}
+	conn := n.connectorOf(r)
+	attached, err := conn.Status(ctx, r.NQN, r.HostNQN)
+	if err != nil {
+		return err
+	}
+	if err := conn.Revoke(ctx, r.NQN, r.HostNQN, telemetry.DisconnectRecovery); err != nil {
+		return err
+	}
+	if attached.Link != nvme.LinkGone {
+		telemetry.Event(ctx, n.driver.cfg.Log, "fenced, unsynced data dropped",
+			telemetry.VolumeID(r.VolumeID), telemetry.NQN(r.NQN), telemetry.ReasonAttr(proof))
+	}
+	paths := []string{}
+	for _, t := range r.Targets {
+		paths = append(paths, t.Path)
+	}
+	if !r.Block {
+		paths = append(paths, r.StagingPath)
+	}
+	for _, path := range paths {
+		if _, err := n.cfg.Mounter.Unmount(ctx, path, n.ours(r)); err != nil {
+			return err
+		}
+	}
+	if err := conn.Disconnect(ctx, r.NQN, r.HostNQN, telemetry.DisconnectRecovery); err != nil {
+		return err
+	}
+	if err := n.cfg.Records.Delete(r.VolumeID); err != nil {
+		return fault.E("", fault.Internal, err)
+	}
+	return fault.E("", fault.Internal, n.cfg.Records.WithdrawRelease(r.VolumeID))
+}
+
+// releaseAsked does what an operator asked for by the command release. A volume that is connected and
+// has its device is not let go of by force: it can be unmounted like any other.
+func (n *node) releaseAsked(ctx context.Context, r *stage.Record) error {
+	status, err := n.connectorOf(r).Status(ctx, r.NQN, r.HostNQN)
+	if err != nil {
+		return err
+	}
+	if status.Link == nvme.LinkLive && !status.Num.IsZero() {
+		if err := n.cfg.Records.WithdrawRelease(r.VolumeID); err != nil {
+			return fault.E("", fault.Internal, err)
+		}
+		return fault.Errorf("release volume "+r.VolumeID, fault.Precondition, "it is connected; nothing was done: delete the pods that use it instead")
+	}
+	return fault.Wrap("release volume "+r.VolumeID, n.release(ctx, r, "an operator asked for it"))
+}

@@ -1,0 +1,172 @@
+package reconcile
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
+)
+
+const (
+	// nodeInterval is the pace of looking at the staged volumes where no kernel event comes.
+	nodeInterval = 2 * time.Second
+	// nodePause is the least time between two looks, however many events come.
+	nodePause = 250 * time.Millisecond
+	// healTimeout bounds one try: a check of a large file system takes minutes.
+	healTimeout = 30 * time.Minute
+	// healsAtOnce bounds tries that run beside each other: 100 volumes come back together when an
+	// array has rebooted.
+	healsAtOnce = 8
+	// After a try that failed, the next waits for so long.
+	firstHealPause, lastHealPause = time.Second, 5 * time.Second
+)
+
+// Volumes are those staged on this node. *driver.Staged fits.
+type Volumes interface {
+	Volumes() ([]string, error)
+	Look(ctx context.Context, id string) (driver.Condition, error)
+	Heal(ctx context.Context, id string, since time.Time) error
+	ReportStale(ctx context.Context, c driver.Condition)
+}
+
+// Node looks at every staged volume all the time: it measures outages, which the kernel mends by
+// itself, and heals what it does not mend. It never touches a mount that could hang.
+type Node struct {
+	volumes Volumes
+	wake    <-chan struct{} // kernel events; nil: none
+	metrics *telemetry.Metrics
+	tracer  *telemetry.Tracer
+	log     *zap.Logger
+
+	seen  map[string]*watched // by volume id; of Run alone
+	slots chan struct{}
+	heals sync.WaitGroup
+	ended chan healed
+	check atomic.Pointer[telemetry.MountCheck]
+	cause string // why the volumes could not be listed, to say it once
+}
+
+// NodeConfig is what a Node needs.
+type NodeConfig struct {
+	Volumes Volumes
+	Wake    <-chan struct{} // receives when a look is worth it; nil: look by the clock only
+	Metrics *telemetry.Metrics
+	Tracer  *telemetry.Tracer
+	Log     *zap.Logger
+}
+
+// NewNode makes a Node. Nothing happens before Run.
+func NewNode(c NodeConfig) *Node {
+	return &Node{
+		volumes: c.Volumes, wake: c.Wake, metrics: c.Metrics, tracer: c.Tracer, log: c.Log,
+		seen: map[string]*watched{}, slots: make(chan struct{}, healsAtOnce), ended: make(chan healed),
+	}
+}
+
+// Check is the last look at all volumes, for the gauges. It never blocks.
+func (n *Node) Check() telemetry.MountCheck {
+	if c := n.check.Load(); c != nil {
+		return *c
+	}
+	return telemetry.MountCheck{}
+}
+
+// Run looks until ctx ends, and then waits for what it has begun, which ends with ctx.
+func (n *Node) Run(ctx context.Context) {
+	defer n.drain()
+	for {
+		n.lookAtAll(ctx)
+		wake, looked := n.wake, time.Now()
+		timer := time.NewTimer(nodeInterval)
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			case h := <-n.ended:
+				n.afterHeal(h)
+			case <-wake: // look soon, and let further events pass until then
+				wake = nil
+				timer.Reset(max(0, nodePause-time.Since(looked)))
+			case <-timer.C:
+				waiting = false
+			}
+		}
+	}
+}
+
+// drain waits for the tries under way, whose context has ended.
+func (n *Node) drain() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.heals.Wait()
+	}()
+	for {
+		select {
+		case <-n.ended:
+		case <-done:
+			return
+		}
+	}
+}
+
+func (n *Node) lookAtAll(ctx context.Context) {
+	ctx, span := n.tracer.StartRoot(ctx, "reconcile.node")
+	ids, err := n.volumes.Volumes()
+	defer func() { span.End(err) }()
+	if err != nil {
+		n.unknown(err)
+		return
+	}
+	n.cause = ""
+	count, listed := map[telemetry.MountState]int{}, map[string]bool{}
+	for _, id := range ids {
+		listed[id] = true
+		if state := n.look(ctx, id); state != "" {
+			count[state]++
+		}
+	}
+	for id := range n.seen {
+		if !listed[id] {
+			delete(n.seen, id)
+		}
+	}
+	n.check.Store(&telemetry.MountCheck{At: time.Now(), Known: true, Count: count})
+}
+
+// unknown: what cannot be looked at is absent from the gauges, and the time of the last look stays.
+func (n *Node) unknown(err error) {
+	n.check.Store(&telemetry.MountCheck{At: n.Check().At})
+	if n.cause != err.Error() {
+		n.cause = err.Error()
+		n.log.Error("the staged volumes cannot be looked at: nothing is healed until they can", zap.Error(err))
+	}
+}
+
+// look finds the state of one volume, and does what it asks for.
+func (n *Node) look(ctx context.Context, id string) telemetry.MountState {
+	c, err := n.volumes.Look(ctx, id)
+	if err != nil {
+		c.State, c.Detail = telemetry.MountUnknown, err.Error()
+	}
+	w := n.seen[id]
+	if w == nil {
+		w = &watched{}
+		n.seen[id] = w
+	}
+	n.outage(ctx, w, c)
+	n.report(ctx, w, c)
+	if c.Heal && w.due() {
+		n.heal(ctx, w, id)
+	}
+	if c.State == telemetry.MountHealthy && len(c.HeldBy) > 0 {
+		return telemetry.MountStale
+	}
+	return c.State
+}

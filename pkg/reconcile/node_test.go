@@ -1,0 +1,365 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/trace/noop"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
+)
+
+// volumes are conditions that a test sets, and what the loop did about them.
+type volumes struct {
+	mu    sync.Mutex
+	state map[string]driver.Condition
+	err   error
+	heal  func(ctx context.Context, id string) error
+	tries map[string][]time.Time
+	since map[string]time.Time
+	stale []driver.Condition
+}
+
+func (v *volumes) Volumes() ([]string, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var ids []string
+	for id := range v.state {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids, v.err
+}
+
+func (v *volumes) Look(_ context.Context, id string) (driver.Condition, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.state[id], nil
+}
+
+func (v *volumes) Heal(ctx context.Context, id string, since time.Time) error {
+	v.mu.Lock()
+	v.tries[id], v.since[id] = append(v.tries[id], time.Now()), since
+	v.mu.Unlock()
+	return v.heal(ctx, id)
+}
+
+func (v *volumes) ReportStale(_ context.Context, c driver.Condition) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.stale = append(v.stale, c)
+}
+
+func (v *volumes) set(id string, c driver.Condition) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	c.VolumeID = id
+	v.state[id] = c
+}
+
+func (v *volumes) triesOf(id string) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.tries[id])
+}
+
+var (
+	healthy = driver.Condition{Link: nvme.LinkLive, Health: mount.Health{State: telemetry.MountHealthy}}
+	away    = driver.Condition{Link: nvme.LinkAway, Health: mount.Health{State: telemetry.MountUnknown}}
+	gone    = driver.Condition{Link: nvme.LinkGone, Heal: true, Health: mount.Health{State: telemetry.MountStale, Reason: telemetry.StaleDeviceGone}}
+)
+
+// loop runs a Node over volumes until the test's bubble ends it.
+type loop struct {
+	*Node
+	volumes *volumes
+	wake    chan struct{}
+	reader  *sdkmetric.ManualReader
+	logs    *observer.ObservedLogs
+	stop    func()
+}
+
+func startLoop(t *testing.T) *loop {
+	t.Helper()
+	core, logs := observer.New(zap.InfoLevel)
+	l := &loop{
+		wake: make(chan struct{}, 1), reader: sdkmetric.NewManualReader(), logs: logs,
+		volumes: &volumes{
+			state: map[string]driver.Condition{}, tries: map[string][]time.Time{}, since: map[string]time.Time{},
+			heal: func(context.Context, string) error { return nil },
+		},
+	}
+	metrics, err := telemetry.NewMetrics(sdkmetric.NewMeterProvider(sdkmetric.WithReader(l.reader)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Node = NewNode(NodeConfig{
+		Volumes: l.volumes, Wake: l.wake, Metrics: metrics, Log: zap.New(core), Tracer: telemetry.NewTracer(noop.NewTracerProvider()),
+	})
+	if err := metrics.ObserveMounts(l.Check); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.Run(ctx)
+	}()
+	l.stop = func() {
+		cancel()
+		<-done
+	}
+	return l
+}
+
+// after lets the bubble's time pass.
+func after(d time.Duration) {
+	time.Sleep(d) // the clock of the bubble
+	synctest.Wait()
+}
+
+// value is the sum of the series of a metric that have the attribute, or their count for a histogram.
+func (l *loop) value(t *testing.T, name, key, want string) (total float64, found bool) {
+	t.Helper()
+	var data metricdata.ResourceMetrics
+	if err := l.reader.Collect(context.Background(), &data); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range data.ScopeMetrics[0].Metrics {
+		if m.Name != name {
+			continue
+		}
+		switch points := m.Data.(type) {
+		case metricdata.Sum[int64]:
+			for _, p := range points.DataPoints {
+				if v, _ := p.Attributes.Value("status"); key == "" || v.AsString() == want {
+					total, found = total+float64(p.Value), true
+				}
+			}
+		case metricdata.Gauge[int64]:
+			for _, p := range points.DataPoints {
+				if v, _ := p.Attributes.Value("state"); v.AsString() == want {
+					total, found = total+float64(p.Value), true
+				}
+			}
+		case metricdata.Gauge[float64]:
+			total, found = points.DataPoints[0].Value, true
+		case metricdata.Histogram[float64]:
+			for _, p := range points.DataPoints {
+				if v, _ := p.Attributes.Value("status"); v.AsString() == want {
+					total, found = total+p.Sum, true
+				}
+			}
+		}
+	}
+	return total, found
+}
+
+func (l *loop) want(t *testing.T, name, key, value string, want float64) {
+	t.Helper()
+	if got, _ := l.value(t, name, key, value); got != want {
+		t.Errorf("%s{%s=%q} = %v, want %v", name, key, value, got, want)
+	}
+}
+
+func TestAnOutageThatTheKernelMendsIsMeasuredAndNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		l.volumes.set("v", healthy)
+		after(nodeInterval)
+		l.volumes.set("v", away)
+		after(20 * time.Second)
+		l.want(t, "rds_csi.mounts", "state", "unknown", 1)
+		l.volumes.set("v", healthy)
+		after(nodeInterval)
+		l.want(t, "rds_csi.nvme.reconnects", "status", "recovered", 1)
+		l.want(t, "rds_csi.nvme.reconnects", "status", "lost", 0)
+		l.want(t, "rds_csi.nvme.outage.duration", "status", "recovered", 20)
+		l.want(t, "rds_csi.mounts", "state", "healthy", 1)
+		if l.volumes.triesOf("v") != 0 || len(l.volumes.stale) != 0 {
+			t.Errorf("%d tries to heal, stale: %+v", l.volumes.triesOf("v"), l.volumes.stale)
+		}
+	})
+}
+
+func TestALostControllerIsHealedAndCountedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		l.volumes.heal = func(_ context.Context, id string) error {
+			if l.volumes.triesOf(id) < 4 {
+				return fault.Errorf("connect", fault.NVMeDenied, "the array is booting")
+			}
+			l.volumes.set(id, healthy)
+			return nil
+		}
+		l.volumes.set("v", healthy)
+		after(nodeInterval)
+		lost := time.Now()
+		l.volumes.set("v", gone)
+		after(nodeInterval)
+		l.want(t, "rds_csi.mounts", "state", "stale", 1)
+		after(30 * time.Second)
+		l.want(t, "rds_csi.nvme.reconnects", "status", "lost", 1)
+		l.want(t, "rds_csi.mounts", "state", "healthy", 1)
+		l.want(t, "rds_csi.mounts", "state", "stale", 0)
+		if len(l.volumes.stale) != 1 || l.volumes.triesOf("v") != 4 {
+			t.Errorf("%d times stale, %d tries", len(l.volumes.stale), l.volumes.triesOf("v"))
+		}
+		if since := l.volumes.since["v"]; since.Sub(lost) > nodeInterval {
+			t.Errorf("counted from %s, lost at %s", since, lost)
+		}
+		if n := l.logs.FilterMessageSnippet("could not be healed").Len(); n != 1 {
+			t.Errorf("the same failure is logged %d times", n)
+		}
+	})
+}
+
+// An array that comes back is noticed within lastHealPause and a look.
+func TestTriesBackOffButNotFar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		l.volumes.heal = func(context.Context, string) error { return errors.New("no") }
+		l.volumes.set("v", gone)
+		after(time.Minute)
+		l.volumes.mu.Lock()
+		tries := slices.Clone(l.volumes.tries["v"])
+		l.volumes.mu.Unlock()
+		if len(tries) < 8 || len(tries) > 20 {
+			t.Fatalf("%d tries in a minute", len(tries))
+		}
+		for i, at := range tries[1:] {
+			if pause := at.Sub(tries[i]); pause > lastHealPause+nodeInterval {
+				t.Errorf("a pause of %s", pause)
+			}
+		}
+	})
+}
+
+func TestOneTryAtATimeForAVolumeAndFewAltogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		release := make(chan struct{})
+		l.volumes.heal = func(ctx context.Context, _ string) error {
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			return ctx.Err()
+		}
+		for _, id := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"} {
+			l.volumes.set(id, gone)
+		}
+		after(10 * nodeInterval)
+		total := 0
+		for id := range l.volumes.state {
+			total += l.volumes.triesOf(id)
+		}
+		if total != healsAtOnce {
+			t.Errorf("%d tries under way, want %d", total, healsAtOnce)
+		}
+		l.stop() // ends with its tries, although none of them has come back by itself
+		close(release)
+	})
+}
+
+func TestEventsBringALookForward(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		after(nodePause)
+		l.volumes.set("v", gone)
+		l.wake <- struct{}{}
+		after(time.Millisecond)
+		if l.volumes.triesOf("v") != 1 {
+			t.Error("the event did not bring a look")
+		}
+		looked := l.Check().At
+		for range 10 { // a storm of events is one look
+			select {
+			case l.wake <- struct{}{}:
+			default: // as with uevents: one that waits stands for all
+			}
+			after(10 * time.Millisecond)
+		}
+		if again := l.Check().At; again != looked {
+			t.Errorf("looked again after %s", again.Sub(looked))
+		}
+		after(nodePause)
+		if l.Check().At == looked {
+			t.Error("the storm brought no look at all")
+		}
+	})
+}
+
+func TestWhatCannotBeLookedAtIsAbsent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		l.volumes.set("v", healthy)
+		after(nodeInterval)
+		before, _ := l.value(t, "rds_csi.mount.check.time", "", "")
+		l.volumes.mu.Lock()
+		l.volumes.err = errors.New("a record cannot be read")
+		l.volumes.mu.Unlock()
+		after(3 * nodeInterval)
+		if _, found := l.value(t, "rds_csi.mounts", "state", "healthy"); found {
+			t.Error("the gauge is there")
+		}
+		if now, _ := l.value(t, "rds_csi.mount.check.time", "", ""); now != before {
+			t.Errorf("the time of the last look went on from %v to %v", before, now)
+		}
+		if n := l.logs.FilterMessageSnippet("cannot be looked at").Len(); n != 1 {
+			t.Errorf("logged %d times", n)
+		}
+	})
+}
+
+func TestADeadCopyCountsAsStaleAndIsSaidOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		held := healthy
+		held.HeldBy = []string{"nvme0n1"}
+		l.volumes.set("v", held)
+		after(5 * nodeInterval)
+		l.want(t, "rds_csi.mounts", "state", "stale", 1)
+		if n := l.logs.FilterMessageSnippet("restart the pods").Len(); n != 1 || l.volumes.triesOf("v") != 0 {
+			t.Errorf("logged %d times, %d tries", n, l.volumes.triesOf("v"))
+		}
+		l.volumes.set("v", healthy)
+		after(nodeInterval)
+		l.want(t, "rds_csi.mounts", "state", "healthy", 1)
+	})
+}
+
+func TestAVolumeThatWasUnstagedIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		l.volumes.set("v", away)
+		after(nodeInterval)
+		l.volumes.mu.Lock()
+		delete(l.volumes.state, "v")
+		l.volumes.mu.Unlock()
+		after(nodeInterval)
+		l.volumes.set("v", healthy)
+		after(nodeInterval)
+		l.want(t, "rds_csi.nvme.reconnects", "status", "recovered", 0)
+	})
+}

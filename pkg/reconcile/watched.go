@@ -1,0 +1,124 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
+)
+
+// watched is what the loop remembers of a volume between two looks.
+type watched struct {
+	away  time.Time // since when no controller is live; zero: one is, or all are gone
+	live  bool      // a controller was live at the last look
+	stale time.Time // since when the volume is stale; zero: it is not
+	told  string    // what was logged last
+
+	healing bool
+	pause   time.Duration // before the next try
+	next    time.Time     // not before then
+	failed  string        // why the last try failed
+}
+
+func (w *watched) due() bool { return !w.healing && !time.Now().Before(w.next) }
+
+// outage measures how long no controller is live. The kernel reconnects by itself, or removes the
+// controller, and with it the device.
+func (n *Node) outage(ctx context.Context, w *watched, c driver.Condition) {
+	switch {
+	case c.Link == nvme.LinkAway && w.away.IsZero():
+		w.away = time.Now()
+		n.log.Warn("the target of a staged volume is away: its users wait, and the kernel tries to reach it",
+			zap.String("volume_id", c.VolumeID), zap.String("detail", c.Detail))
+	case c.Link == nvme.LinkLive && !w.away.IsZero():
+		n.outageEnded(ctx, w, c, telemetry.ReconnectRecovered)
+	case c.Link == nvme.LinkGone && (w.live || !w.away.IsZero()):
+		n.outageEnded(ctx, w, c, telemetry.ReconnectLost)
+	}
+	if c.Link != "" {
+		w.live = c.Link == nvme.LinkLive
+	}
+}
+
+func (n *Node) outageEnded(ctx context.Context, w *watched, c driver.Condition, end telemetry.Reconnect) {
+	var took time.Duration // a controller that went between two looks was not seen away
+	if !w.away.IsZero() {
+		took = time.Since(w.away)
+	}
+	w.away = time.Time{}
+	n.metrics.RecordNVMeReconnect(ctx, end, took)
+	n.log.Info("outage of a staged volume ended", zap.String("volume_id", c.VolumeID), zap.String("end", string(end)), zap.Duration("after", took))
+}
+
+// report says each thing once: that a volume is stale, and that somebody still has its dead copy.
+func (n *Node) report(ctx context.Context, w *watched, c driver.Condition) {
+	switch {
+	case c.Reason == "":
+		w.stale = time.Time{}
+	case w.stale.IsZero():
+		w.stale = time.Now()
+		n.volumes.ReportStale(ctx, c)
+	}
+	said := ""
+	if len(c.HeldBy) > 0 {
+		said = "a container still uses the dead copy of this volume: restart the pods that use it"
+	}
+	if said != "" && said != w.told {
+		n.log.Warn(said, zap.String("volume_id", c.VolumeID), zap.String("former_devices", strings.Join(c.HeldBy, ",")))
+	}
+	w.told = said
+}
+
+// healed is the end of one try.
+type healed struct {
+	id  string
+	err error
+}
+
+// heal tries once, beside the loop. Where too many tries run already the next look asks again.
+func (n *Node) heal(ctx context.Context, w *watched, id string) {
+	select {
+	case n.slots <- struct{}{}:
+	default:
+		return
+	}
+	w.healing = true
+	since := w.stale
+	if since.IsZero() {
+		since = time.Now()
+	}
+	n.heals.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, healTimeout)
+		defer cancel()
+		err := n.volumes.Heal(ctx, id, since)
+		<-n.slots
+		n.ended <- healed{id, err}
+	})
+}
+
+// afterHeal plans the next try. A call that is at the volume heals it itself or takes it down.
+func (n *Node) afterHeal(h healed) {
+	w := n.seen[h.id]
+	if w == nil {
+		return
+	}
+	w.healing = false
+	if h.err == nil {
+		w.pause, w.failed, w.next = 0, "", time.Now().Add(firstHealPause)
+		return
+	}
+	w.pause = min(max(2*w.pause, firstHealPause), lastHealPause)
+	w.next = time.Now().Add(w.pause)
+	if fault.KindOf(h.err) == fault.InFlight || errors.Is(h.err, context.Canceled) || h.err.Error() == w.failed {
+		return
+	}
+	w.failed = h.err.Error()
+	n.log.Warn("a stale volume could not be healed; it is tried again", zap.String("volume_id", h.id), zap.Error(h.err))
+}
