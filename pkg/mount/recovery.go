@@ -55,7 +55,7 @@ type Publication struct {
 func (m *Mounter) Recover(ctx context.Context, r Recovery) (changed bool, err error) {
 	op := "recover the mounts of volume " + r.VolumeID
 	if r.Block {
-		if err := m.unbind(ctx, r); err != nil {
+		if r.Publish, err = m.unbind(ctx, r); err != nil {
 			m.metrics.RecordStaleRecovery(ctx, telemetry.StatusFailure, err, time.Since(r.Since))
 			return false, fault.Wrap(op, err)
 		}
@@ -82,16 +82,21 @@ func (m *Mounter) Recover(ctx context.Context, r Recovery) (changed bool, err er
 }
 
 // unbind takes the nodes of a raw block device that is gone down at once: a bound node is a number,
-// which the kernel may give to another volume, and a dead file system is not.
-func (m *Mounter) unbind(ctx context.Context, r Recovery) error {
+// which the kernel may give to another volume, and a dead file system is not. It gives the publications
+// with what is to come back.
+func (m *Mounter) unbind(ctx context.Context, r Recovery) ([]Publication, error) {
 	stale, err := m.toRestore(r, r.Known)
 	if err != nil || len(stale) == 0 {
-		return err
+		return r.Publish, err
 	}
 	if err := r.Begin(paths(stale)); err != nil {
-		return fault.E("note that the recovery begins", fault.Unavailable, err)
+		return nil, fault.E("note that the recovery begins", fault.Unavailable, err)
 	}
-	return m.takeDownAll(ctx, r, stale)
+	marked := slices.Clone(r.Publish)
+	for i, p := range marked {
+		marked[i].Restore = slices.ContainsFunc(stale, func(s Publication) bool { return s.Path == p.Path })
+	}
+	return marked, m.takeDownAll(ctx, r, stale)
 }
 
 func (m *Mounter) renew(ctx context.Context, r Recovery, a Attached) (changed bool, err error) {

@@ -40,6 +40,7 @@ func RunContract(t *testing.T, setup func(t *testing.T) Setup) {
 		"grow":    growContract(),
 		"whose":   whoseContract(),
 		"paths":   pathsContract(),
+		"recover": recoverContract(),
 	}
 	for name, tests := range groups {
 		t.Run(name, func(t *testing.T) {

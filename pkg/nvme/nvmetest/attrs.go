@@ -28,6 +28,9 @@ func (k *Kernel) Write(path, value string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.writes = append(k.writes, filepath.Base(filepath.Dir(path))+"/"+attr+"="+value)
+	if attr == "delayed_removal_secs" {
+		return k.keep(path, value)
+	}
 	c := k.controllers[filepath.Base(filepath.Dir(path))]
 	if _, err := os.Stat(path); err != nil || c == nil || filepath.Dir(path) != k.path("sys/class/nvme/"+c.name) {
 		return fail(unix.ENOENT)
@@ -37,6 +40,24 @@ func (k *Kernel) Write(path, value string) error {
 	}
 	if err := k.store(c, attr, value); err != nil {
 		return fail(err)
+	}
+	return nil
+}
+
+// keep stores how long a head stays after its last controller.
+func (k *Kernel) keep(path, value string) error {
+	if _, err := os.Stat(path); err != nil {
+		return err
+	}
+	for _, s := range k.subsystems {
+		for _, h := range s.heads {
+			for _, d := range h.disks {
+				if filepath.Base(filepath.Dir(path)) == d.name {
+					h.kept = value != "0"
+					k.replace(d.dir+"/delayed_removal_secs", value)
+				}
+			}
+		}
 	}
 	return nil
 }

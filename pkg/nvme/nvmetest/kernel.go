@@ -25,6 +25,8 @@ type Options struct {
 	NoList           bool     // too old to list them: EINVAL
 	StrictHostID     bool     // Linux 6.5 and later: one host ID for each host NQN
 	NoModule         bool     // nvme-fabrics is not loaded until modprobe
+	DelayedRemoval   bool     // Linux 6.16 and later: a head can outlive its last controller
+	Queues           int      // I/O queues that the target grants at most; 0 = as many as asked
 }
 
 // Subsystem is what the target exports.

@@ -66,7 +66,7 @@ func TestWriteRefusesWhatTheKernelRefuses(t *testing.T) {
 	dir := k.Config().Sys + "/class/nvme/nvme0/"
 	k.SetState("nvme0", "new")
 	for path, want := range map[string]error{
-		dir + "state": unix.EACCES, dir + "kato": unix.ENOENT, dir + "delete_controller": unix.EBUSY,
+		dir + "state": unix.EACCES, dir + "kato": unix.EACCES, dir + "passthru_err_log": unix.ENOENT, dir + "delete_controller": unix.EBUSY,
 		k.Config().Sys + "/class/nvme/nvme7/delete_controller": unix.ENOENT,
 	} {
 		if err := k.Write(path, "1"); !errors.Is(err, want) {

@@ -29,6 +29,7 @@ type head struct {
 	wwid     string
 	size     uint64
 	disks    []*disk
+	kept     bool // outlives its last controller (delayed_removal_secs)
 }
 
 // disk is a node in /dev.
@@ -79,6 +80,8 @@ func (k *Kernel) addController(o map[string]string, export Subsystem) *controlle
 		"transport": "tcp", "subsysnqn": export.NQN, "hostnqn": o["hostnqn"], "hostid": o["hostid"], "state": c.state,
 		"address":           fmt.Sprintf("traddr=%s,trsvcid=%s,src_addr=127.0.0.1", o["traddr"], o["trsvcid"]),
 		"cntlid":            strconv.Itoa(c.cntlid),
+		"queue_count":       strconv.Itoa(1 + k.granted(o["nr_io_queues"])),
+		"kato":              or(o["keep_alive_tmo"], "5"),
 		"delete_controller": "", "rescan_controller": "", "reset_controller": "",
 		"reconnect_delay":  or(o["reconnect_delay"], "10"),
 		"ctrl_loss_tmo":    timeout(or(o["ctrl_loss_tmo"], "600")),
@@ -98,6 +101,19 @@ func (k *Kernel) addController(o map[string]string, export Subsystem) *controlle
 		k.scan(c)
 	})
 	return c
+}
+
+// granted is how many I/O queues a controller gets: as many as it asks for, one for each of the
+// machine's 8 processors if it does not, and no more than the target has.
+func (k *Kernel) granted(asked string) int {
+	n, err := strconv.Atoi(asked)
+	if err != nil {
+		n = 8
+	}
+	if k.opts.Queues > 0 {
+		n = min(n, k.opts.Queues)
+	}
+	return n
 }
 
 func or(s, fallback string) string {
@@ -187,7 +203,10 @@ func (k *Kernel) addDisk(c *controller, h *head) {
 		k.device(dir, map[string]string{"hidden": "1", "nsid": strconv.Itoa(h.nsid), "wwid": h.wwid, "ana_state": "optimized", "size": "0"})
 		k.link("sys/block/"+path, dir)
 		if len(h.disks) == 0 {
-			k.newDisk(h, fmt.Sprintf("nvme%dn%d", c.sub.id, h.id), c.sub.dir)
+			d := k.newDisk(h, fmt.Sprintf("nvme%dn%d", c.sub.id, h.id), c.sub.dir)
+			if k.opts.DelayedRemoval {
+				k.put(d.dir+"/delayed_removal_secs", "0")
+			}
 		}
 	}
 }
@@ -237,6 +256,9 @@ func (k *Kernel) removeController(c *controller) {
 	}
 	if len(c.sub.controllers) == 0 {
 		for _, h := range c.sub.heads {
+			if h.kept {
+				continue
+			}
 			for _, d := range h.disks {
 				k.removeDisk(d)
 			}
