@@ -80,8 +80,39 @@ func (k *Kernel) store(c *controller, attr, value string) error {
 	if err != nil {
 		return unix.EINVAL
 	}
-	k.replace(c.dir+"/"+attr, timeout(strconv.Itoa(n)))
+	switch attr {
+	case "ctrl_loss_tmo":
+		c.setLoss(n)
+	case "reconnect_delay":
+		if n < 0 {
+			return unix.EINVAL
+		}
+		c.reconnectDelay = n
+		k.replace(c.dir+"/reconnect_delay", strconv.Itoa(n))
+	default:
+		k.replace(c.dir+"/"+attr, timeout(strconv.Itoa(n)))
+		return nil
+	}
+	k.replace(c.dir+"/ctrl_loss_tmo", c.loss())
 	return nil
+}
+
+// setLoss keeps a ctrl_loss_tmo as the kernel does, as a number of reconnects, rounded up
+// (drivers/nvme/host/sysfs.c, nvme_ctrl_loss_tmo_store; fabrics.c, nvmf_parse_options). With a
+// reconnect_delay of 0, which it takes, a kernel divides by zero here, and so does this.
+func (c *controller) setLoss(seconds int) {
+	c.maxReconnects = -1
+	if seconds >= 0 {
+		c.maxReconnects = (seconds + c.reconnectDelay - 1) / c.reconnectDelay
+	}
+}
+
+// loss is how the kernel shows what setLoss has kept.
+func (c *controller) loss() string {
+	if c.maxReconnects == -1 {
+		return "off"
+	}
+	return strconv.Itoa(c.maxReconnects * c.reconnectDelay)
 }
 
 // Writes lists what was written to sysfs so far, as controller/attribute=value.

@@ -73,12 +73,18 @@ func TestWriteRefusesWhatTheKernelRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %v", path, err, want)
 		}
 	}
-	for value, want := range map[string]string{"-1": "off", "30": "30"} {
-		if err := k.Write(dir+"ctrl_loss_tmo", value); err != nil {
+	if err := k.Write(dir+"ctrl_loss_tmo", "off"); !errors.Is(err, unix.EINVAL) { // what a read shows cannot be written
+		t.Errorf("off: %v", err)
+	}
+	for _, step := range []struct{ attr, value, want string }{ // of ten seconds a reconnect, then of four
+		{"ctrl_loss_tmo", "-1", "off"}, {"ctrl_loss_tmo", "30", "30"}, {"ctrl_loss_tmo", "31", "40"}, {"ctrl_loss_tmo", "0", "0"},
+		{"ctrl_loss_tmo", "20", "20"}, {"reconnect_delay", "4", "8"}, {"ctrl_loss_tmo", "5", "8"},
+	} {
+		if err := k.Write(dir+step.attr, step.value); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := k.Read(dir + "ctrl_loss_tmo"); err != nil || got != want {
-			t.Errorf("%s reads back as %q, %v", value, got, err)
+		if got, err := k.Read(dir + "ctrl_loss_tmo"); err != nil || got != step.want {
+			t.Errorf("%s=%s: ctrl_loss_tmo reads as %q, %v; want %s", step.attr, step.value, got, err, step.want)
 		}
 	}
 }

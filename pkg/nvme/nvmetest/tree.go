@@ -49,6 +49,8 @@ type controller struct {
 	sub        *subsystem
 	paths      []string // hidden nodes
 	disks      []*disk  // its own, not the heads of the subsystem
+
+	reconnectDelay, maxReconnects int
 }
 
 // counts tells whether the kernel takes the controller for a connection (EALREADY).
@@ -72,8 +74,9 @@ func (k *Kernel) addController(o map[string]string, export Subsystem) *controlle
 	name := fmt.Sprintf("nvme%d", id)
 	c := &controller{
 		id: id, cntlid: id + 1, name: name, dir: "sys/devices/virtual/nvme-fabrics/ctl/" + name,
-		transport: "tcp", state: "live", opts: o, sub: sub,
+		transport: "tcp", state: "live", opts: o, sub: sub, reconnectDelay: number(o["reconnect_delay"], 10),
 	}
+	c.setLoss(number(o["ctrl_loss_tmo"], 600))
 	sub.controllers[name] = c
 	k.mkdir(c.dir)
 	for attr, value := range map[string]string{
@@ -81,11 +84,11 @@ func (k *Kernel) addController(o map[string]string, export Subsystem) *controlle
 		"address":           fmt.Sprintf("traddr=%s,trsvcid=%s,src_addr=127.0.0.1", o["traddr"], o["trsvcid"]),
 		"cntlid":            strconv.Itoa(c.cntlid),
 		"queue_count":       strconv.Itoa(1 + k.granted(o["nr_io_queues"])),
-		"kato":              or(o["keep_alive_tmo"], "5"),
+		"kato":              strconv.Itoa(number(o["keep_alive_tmo"], 5)),
 		"delete_controller": "", "rescan_controller": "", "reset_controller": "",
-		"reconnect_delay":  or(o["reconnect_delay"], "10"),
-		"ctrl_loss_tmo":    timeout(or(o["ctrl_loss_tmo"], "600")),
-		"fast_io_fail_tmo": timeout(or(o["fast_io_fail_tmo"], "-1")),
+		"reconnect_delay":  strconv.Itoa(c.reconnectDelay),
+		"ctrl_loss_tmo":    c.loss(),
+		"fast_io_fail_tmo": timeout(strconv.Itoa(number(o["fast_io_fail_tmo"], -1))),
 	} {
 		k.put(c.dir+"/"+attr, value)
 	}
@@ -106,21 +109,19 @@ func (k *Kernel) addController(o map[string]string, export Subsystem) *controlle
 // granted is how many I/O queues a controller gets: as many as it asks for, one for each of the
 // machine's 8 processors if it does not, and no more than the target has.
 func (k *Kernel) granted(asked string) int {
-	n, err := strconv.Atoi(asked)
-	if err != nil {
-		n = 8
-	}
+	n := number(asked, 8)
 	if k.opts.Queues > 0 {
 		n = min(n, k.opts.Queues)
 	}
 	return n
 }
 
-func or(s, fallback string) string {
-	if s == "" {
-		return fallback
+// number is an option that was parsed when it came.
+func number(text string, fallback int) int {
+	if n, err := strconv.Atoi(text); err == nil {
+		return n
 	}
-	return s
+	return fallback
 }
 
 func timeout(seconds string) string {
