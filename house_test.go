@@ -54,6 +54,7 @@ func keepers() map[string][]string {
 		"github.com/prometheus/client_golang":         {"telemetry/export/"},
 		"golang.org/x/crypto/ssh":                     {"pkg/routeros/", "pkg/rdssim/"},
 		"github.com/moby/sys/mount":                   {"pkg/host/"},
+		"github.com/godbus/dbus":                      {"pkg/host/"},
 		"k8s.io/":                                     {},
 		"log":                                         {},
 		"testing":                                     {"pkg/nvme/nvmetest/", "pkg/mount/mounttest/"},
