@@ -133,22 +133,29 @@ func (s *Store) remove(path, what string) error {
 	return nil
 }
 
-// List gives all records. One that cannot be read fails the whole list.
+// List gives all records. If some cannot be read, it gives an error beside the others: who must
+// know of all may then act on none, who looks at each for itself may.
 func (s *Store) List() ([]*Record, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return nil, fmt.Errorf("list stage records: %w", err)
 	}
 	var records []*Record
+	var errs []error
 	for _, e := range entries {
 		if !strings.HasSuffix(e.Name(), suffix) {
 			continue
 		}
 		r, err := read(filepath.Join(s.dir, e.Name()))
-		if err != nil {
-			return nil, fmt.Errorf("list stage records: %w", err)
+		switch {
+		case err == nil:
+			records = append(records, r)
+		case !errors.Is(err, fs.ErrNotExist): // else it was deleted meanwhile
+			errs = append(errs, err)
 		}
-		records = append(records, r)
+	}
+	if len(errs) > 0 {
+		return records, fmt.Errorf("list stage records: %w", errors.Join(errs...))
 	}
 	return records, nil
 }

@@ -68,8 +68,15 @@ func TestAbsentIsNotUnreadable(t *testing.T) {
 	if _, _, err := store.Load("v"); err == nil {
 		t.Error("a damaged record was taken for none")
 	}
-	if _, err := store.List(); err == nil {
+	if err := store.Save(&stage.Record{VolumeID: "w"}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := store.List()
+	if err == nil {
 		t.Error("a damaged record was left out of the list")
+	}
+	if len(list) != 1 || list[0].VolumeID != "w" {
+		t.Errorf("beside a damaged record: %+v", list)
 	}
 }
 
