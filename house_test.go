@@ -32,7 +32,7 @@ func arrows() map[string][]string {
 		"pkg/rds":             {"pkg/fault", "pkg/routeros", "telemetry"},
 		"pkg/rdssim":          {"pkg/rdssim/script"},
 		"pkg/rdssim/script":   {},
-		"pkg/reconcile":       {"pkg/driver", "pkg/fault", "pkg/nvme", "pkg/rds", "telemetry"},
+		"pkg/reconcile":       {"pkg/driver", "pkg/fault", "pkg/host", "pkg/nvme", "pkg/rds", "pkg/stage", "telemetry"},
 		"pkg/routeros":        {"pkg/fault", "telemetry"},
 		"pkg/stage":           {"pkg/fault"},
 		"telemetry":           {"pkg/fault"},

@@ -13,6 +13,11 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 )
 
+// Table is the whole mount table, in the order of mounting; its paths are Canonical ones.
+func (m *Mounter) Table() ([]host.MountPoint, error) {
+	return m.mountsWhere("read the mount table", func(host.MountPoint) bool { return true })
+}
+
 // At is the topmost mount exactly at path, if there is one. It reads the mount table only and
 // never touches what is mounted. Of a device node that is bound to a file, Node tells the number.
 func (m *Mounter) At(path string) (host.MountPoint, bool, error) {
