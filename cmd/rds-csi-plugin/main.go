@@ -80,6 +80,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (*option
 		return nil, err
 	}
 	o.metricsAddress = *metricsAddr
+	o.systemBus = getenv("DBUS_SYSTEM_BUS_ADDRESS")
 	return o, nil
 }
 

@@ -28,6 +28,7 @@ type options struct {
 	metricsAddress                string
 	pprof                         bool
 	logLevel, logFormat           string
+	systemBus                     string // a D-Bus address; "" is the usual one
 }
 
 type arrayOptions struct {

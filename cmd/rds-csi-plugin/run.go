@@ -57,10 +57,12 @@ type process struct {
 	log       *zap.Logger
 	telemetry *export.Telemetry
 	driver    *driver.Driver
-	backend   *reconcile.Backend // nil without a controller
-	console   *routeros.Client   // nil without a controller
-	staged    *reconcile.Node    // nil without a node
-	events    nvme.Wakeups       // nil without a node, or where the kernel's events cannot be had
+	backend   *reconcile.Backend  // nil without a controller
+	console   *routeros.Client    // nil without a controller
+	staged    *reconcile.Node     // nil without a node
+	events    nvme.Wakeups        // nil without a node, or where the kernel's events cannot be had
+	shutdown  *reconcile.Shutdown // nil without a node, and with --dev-loop-dir
+	logind    *host.Logind        // nil without a node, and with --dev-loop-dir
 }
 
 // newProcess wires the driver from the leaves up. Nothing listens, dials or runs before run.
@@ -182,14 +184,13 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	node := &driver.NodeConfig{
-		ID: id, BootID: boot, NVMe: fabrics, Records: records, Tracer: p.telemetry.Tracer(),
-		Mounter: mount.New(mount.Config{
-			Kernel: host.NewMounts(), Tools: host.NewRunner(), Devices: host.Devices{}, Filesystems: host.Filesystems{},
-			Metrics: metrics, Log: p.log,
-		}),
-	}
+	mounter := mount.New(mount.Config{
+		Kernel: host.NewMounts(), Tools: host.NewRunner(), Devices: host.Devices{}, Filesystems: host.Filesystems{},
+		Metrics: metrics, Log: p.log,
+	})
+	node := &driver.NodeConfig{ID: id, BootID: boot, NVMe: fabrics, Records: records, Tracer: p.telemetry.Tracer(), Mounter: mounter}
 	if o.devLoopDir == "" {
+		p.watchShutdown(records, mounter, fabrics)
 		return node, metrics.ObserveNVMeControllers(fabrics.States)
 	}
 	node.Dev, err = nvme.NewLoop(nvme.LoopConfig{Dir: o.devLoopDir, HostNQN: id.HostNQN(), Metrics: metrics, Log: p.log})
@@ -197,6 +198,14 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 		return nil, err
 	}
 	return node, metrics.ObserveNVMeControllers(fabrics.States)
+}
+
+// watchShutdown has run look after sessions when the machine shuts down. Loop devices have none.
+func (p *process) watchShutdown(records *stage.Store, mounter *mount.Mounter, fabrics *nvme.Host) {
+	p.logind = host.NewLogind(p.options.systemBus, p.log)
+	p.shutdown = reconcile.NewShutdown(reconcile.ShutdownConfig{
+		Records: records, Mounts: mounter, Sessions: fabrics, CtrlLossTmo: driver.CtrlLossTmo, Log: p.log,
+	})
 }
 
 // stateDir is where the node keeps what must outlive the plugin.
@@ -222,6 +231,11 @@ func (p *process) run(ctx context.Context, listener net.Listener) error {
 	}
 	if p.staged != nil {
 		running.Go(func() { p.staged.Run(loops) })
+	}
+	if p.shutdown != nil {
+		told := make(chan bool)
+		running.Go(func() { p.logind.Watch(loops, told) })
+		running.Go(func() { p.shutdown.Run(loops, told) })
 	}
 	var err error
 	failed := make(chan error, 1)

@@ -90,6 +90,12 @@ func parseOptions(m map[string]string) (nvme.Options, error) {
 	return o, nil
 }
 
+// CtrlLossTmo is the ctrl_loss_tmo that a publish context asks for, in seconds; -1 is never.
+func CtrlLossTmo(publishContext map[string]string) (int, error) {
+	options, err := parseOptions(publishContext)
+	return options.CtrlLossTmo, fault.Wrap("publish_context", err)
+}
+
 // parsePortals reads the addresses (comma separated) and port that nodes connect to.
 func parsePortals(addresses, port string) ([]nvme.Portal, error) {
 	n, err := bounds{low: 1, high: 65535}.parse(keyNVMePort, port)

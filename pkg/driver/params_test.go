@@ -118,6 +118,20 @@ func FuzzParameters(f *testing.F) {
 	})
 }
 
+func TestCtrlLossTmoOfAPublishContext(t *testing.T) {
+	for text, want := range map[string]int{"-1": -1, "off": -1, "0": 0, "600": 600} {
+		if got, err := CtrlLossTmo(map[string]string{keyCtrlLossTmo: text}); err != nil || got != want {
+			t.Errorf("%s: %d, %v; want %d", text, got, err, want)
+		}
+	}
+	if got, err := CtrlLossTmo(nil); err != nil || got != defaultOptions().CtrlLossTmo {
+		t.Errorf("not given: %d, %v; want what the node connects with", got, err)
+	}
+	if _, err := CtrlLossTmo(map[string]string{keyCtrlLossTmo: "long"}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), keyCtrlLossTmo) {
+		t.Errorf("long: %v", err)
+	}
+}
+
 func TestVolumeContextHasNothingThatIsNotForTheNode(t *testing.T) {
 	params := map[string]string{
 		"array": "rds", "pool": "p", "nrIoQueues": "4", "nvmePort": "4420", keyPVCName: "data", keyPVCNamespace: "default", keyPVName: "pv",
