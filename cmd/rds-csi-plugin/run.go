@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -16,12 +15,10 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/reconcile"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/routeros"
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry/export"
 )
@@ -96,19 +93,6 @@ func newProcess(ctx context.Context, o *options, log *zap.Logger, collect *expor
 	return p, p.watchStaged()
 }
 
-// watchStaged makes the loop that looks after what this node has staged.
-func (p *process) watchStaged() error {
-	cfg := reconcile.NodeConfig{Volumes: p.driver.Staged(), Metrics: p.telemetry.Metrics(), Tracer: p.telemetry.Tracer(), Log: p.log}
-	var err error
-	if p.events, err = nvme.KernelEvents(); err != nil {
-		p.log.Warn("no kernel events: lost devices are noticed a little later", zap.Error(err))
-	} else {
-		cfg.Wake = p.events.Wake()
-	}
-	p.staged = reconcile.NewNode(cfg)
-	return cfg.Metrics.ObserveMounts(p.staged.Check)
-}
-
 func (o *options) component() string {
 	switch {
 	case o.controller && o.node:
@@ -156,69 +140,6 @@ func (p *process) newController() (*driver.ControllerConfig, error) {
 	}
 	return &driver.ControllerConfig{Array: array, ClusterID: o.clusterID, HostACL: acl, Addresses: o.nvmeAddresses(), Port: o.nvmePort}, nil
 }
-
-func (p *process) newNode() (*driver.NodeConfig, error) {
-	o := p.options
-	metrics := p.telemetry.Metrics()
-	dir, err := o.stateDir()
-	if err != nil {
-		return nil, err
-	}
-	records, err := stage.Open(recordsDir(dir))
-	if err != nil {
-		return nil, err
-	}
-	machine, err := machineID(dir)
-	if err != nil {
-		return nil, err
-	}
-	id, err := driver.NewNodeID(o.driverName, o.clusterID, o.nodeID, machine)
-	if err != nil {
-		return nil, fmt.Errorf("--node-id: %w", err)
-	}
-	fabrics, err := nvme.New(nvme.Config{HostNQN: id.HostNQN(), Metrics: metrics, Log: p.log})
-	if err != nil {
-		return nil, err
-	}
-	boot, err := host.BootID()
-	if err != nil {
-		return nil, err
-	}
-	mounter := mount.New(mount.Config{
-		Kernel: host.NewMounts(), Tools: host.NewRunner(), Devices: host.Devices{}, Filesystems: host.Filesystems{},
-		Metrics: metrics, Log: p.log,
-	})
-	node := &driver.NodeConfig{ID: id, BootID: boot, NVMe: fabrics, Records: records, Tracer: p.telemetry.Tracer(), Mounter: mounter}
-	if o.devLoopDir == "" {
-		p.watchShutdown(records, mounter, fabrics)
-		return node, metrics.ObserveNVMeControllers(fabrics.States)
-	}
-	node.Dev, err = nvme.NewLoop(nvme.LoopConfig{Dir: o.devLoopDir, HostNQN: id.HostNQN(), Metrics: metrics, Log: p.log})
-	if err != nil {
-		return nil, err
-	}
-	return node, metrics.ObserveNVMeControllers(fabrics.States)
-}
-
-// watchShutdown has run look after sessions when the machine shuts down. Loop devices have none.
-func (p *process) watchShutdown(records *stage.Store, mounter *mount.Mounter, fabrics *nvme.Host) {
-	p.logind = host.NewLogind(p.options.systemBus, p.log)
-	p.shutdown = reconcile.NewShutdown(reconcile.ShutdownConfig{
-		Records: records, Mounts: mounter, Sessions: fabrics, CtrlLossTmo: driver.CtrlLossTmo, Log: p.log,
-	})
-}
-
-// stateDir is where the node keeps what must outlive the plugin.
-func (o *options) stateDir() (string, error) {
-	if o.pluginDir != "" {
-		return o.pluginDir, nil
-	}
-	socket, err := socketPath(o.endpoint)
-	return filepath.Dir(socket), err
-}
-
-// recordsDir is where stage records are in a plugin directory.
-func recordsDir(pluginDir string) string { return filepath.Join(pluginDir, "stage") }
 
 // run serves until ctx ends, then stops in order: no new calls, calls under way, loops, array, telemetry.
 func (p *process) run(ctx context.Context, listener net.Listener) error {

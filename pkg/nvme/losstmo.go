@@ -5,21 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strconv"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 )
-
-// AnyLive tells whether a controller of exactly that NQN and host NQN is live. It reads sysfs
-// only, so it never waits for the device; without a controller the answer is false.
-func (h *Host) AnyLive(nqn, hostNQN string) (bool, error) {
-	ours, err := h.tree.of(nqn, hostNQN)
-	if err != nil {
-		return false, fault.E("look whether "+nqn+" is live", fault.Unavailable, err)
-	}
-	return slices.ContainsFunc(ours, func(c controller) bool { return c.state == stateLive }), nil
-}
 
 // LowerCtrlLossTmo has the kernel give up the controllers of exactly that NQN and host NQN once
 // they have been away for about so many seconds. One that is given up as soon or sooner stays as

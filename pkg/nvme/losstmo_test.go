@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme/nvmetest"
 )
 
@@ -193,33 +192,4 @@ func TestCtrlLossTmoDoesNotWaitPastItsDeadline(t *testing.T) {
 		t.Errorf("%d changed", n)
 	}
 	wantKind(t, err, fault.Unavailable)
-}
-
-func TestAnyLive(t *testing.T) {
-	r, b := newBlindRig(t, nvmetest.Options{Multipath: true})
-	look := func(what string, want bool) {
-		t.Helper()
-		if live, err := r.host.AnyLive(volume, nvmetest.HostNQN); err != nil || live != want {
-			t.Errorf("%s: %v, %v", what, live, err)
-		}
-	}
-	look("not connected", false)
-	first := r.connect(t).Controller
-	look("connected", true)
-	r.SetState(first, "connecting")
-	look("its target is away", false)
-	r.target.Portals = []nvme.Portal{r.AddPortal()}
-	r.Autoconnect(r.target)
-	look("one of two is live", true)
-	for _, c := range r.Controllers() {
-		r.SetState(c, "resetting")
-	}
-	look("none of two is live", false)
-	b.set("/state", unix.EIO, -1)
-	if live, err := r.host.AnyLive(volume, nvmetest.HostNQN); live || fault.KindOf(err) != fault.Unavailable {
-		t.Errorf("unreadable: %v, %v", live, err)
-	}
-	if len(r.Writes()) > 0 {
-		t.Errorf("wrote %q", r.Writes())
-	}
 }

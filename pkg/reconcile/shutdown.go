@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
 )
 
@@ -44,7 +45,7 @@ type mountTable interface {
 // sessions are this node's NVMe/TCP controllers, by exact NQN and host NQN. None of it waits for
 // a device. Lower and Restore tell how many they changed; Restore changes only what Lower has.
 type sessions interface {
-	AnyLive(nqn, hostNQN string) (bool, error)
+	Status(ctx context.Context, nqn, hostNQN string) (nvme.Status, error)
 	LowerCtrlLossTmo(ctx context.Context, nqn, hostNQN string, seconds int) (int, error)
 	RestoreCtrlLossTmo(ctx context.Context, nqn, hostNQN string, lowered, own int) (int, error)
 }
@@ -127,7 +128,7 @@ func (s *Shutdown) lower(ctx context.Context, r *stage.Record, table []host.Moun
 	if err != nil {
 		return err // it could not be restored
 	}
-	why, err := s.dispensable(r, table)
+	why, err := s.dispensable(ctx, r, table)
 	if err != nil || why == "" {
 		return err
 	}
@@ -140,12 +141,12 @@ func (s *Shutdown) lower(ctx context.Context, r *stage.Record, table []host.Moun
 }
 
 // dispensable tells why a volume need not be waited for; "" is that it must be.
-func (s *Shutdown) dispensable(r *stage.Record, table []host.MountPoint) (string, error) {
-	live, err := s.cfg.Sessions.AnyLive(r.NQN, r.HostNQN)
+func (s *Shutdown) dispensable(ctx context.Context, r *stage.Record, table []host.MountPoint) (string, error) {
+	status, err := s.cfg.Sessions.Status(ctx, r.NQN, r.HostNQN)
 	if err != nil {
 		return "", err
 	}
-	if !live {
+	if status.Link != nvme.LinkLive {
 		return "its array is away", nil
 	}
 	mounted, err := s.mounted(r, table)

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/reconcile"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
 )
@@ -101,14 +102,20 @@ func (m *machine) session(nqn, hostNQN string) *session {
 	return s
 }
 
-func (m *machine) AnyLive(nqn, hostNQN string) (bool, error) {
+func (m *machine) Status(_ context.Context, nqn, hostNQN string) (nvme.Status, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.session(nqn, hostNQN)
-	if s == nil {
-		return false, nil
+	switch {
+	case s == nil:
+		return nvme.Status{Link: nvme.LinkGone}, nil
+	case s.err != nil:
+		return nvme.Status{}, s.err
+	case s.live:
+		return nvme.Status{Link: nvme.LinkLive, Live: 1}, nil
+	default:
+		return nvme.Status{Link: nvme.LinkAway}, nil
 	}
-	return s.live && s.err == nil, s.err
 }
 
 func (m *machine) LowerCtrlLossTmo(ctx context.Context, nqn, hostNQN string, seconds int) (int, error) {
