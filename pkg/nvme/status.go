@@ -25,7 +25,7 @@ const (
 type Status struct {
 	Link  Link
 	Live  int         // controllers that are live: with native multipath the usable paths
-	Num   host.DevNum // of the block device behind a live controller; zero where it shows none
+	Num   host.DevNum // of the block device, also while its controllers are away; zero where they show none
 	Path  string      // of its node
 	State string      // of the first controller that is not live, as the kernel names it
 }
@@ -42,20 +42,21 @@ func (h *Host) Status(_ context.Context, nqn, hostNQN string) (Status, error) {
 		s.Link = LinkAway
 	}
 	for _, c := range ours {
+		err := h.addDevice(&s, c)
 		if c.state != stateLive {
 			s.State = c.state
 			continue
 		}
-		s.Link = LinkLive
-		s.Live++
-		if err := h.addDevice(&s, c); err != nil {
+		if err != nil {
 			return Status{}, fault.E(op, fault.Unavailable, err)
 		}
+		s.Link = LinkLive
+		s.Live++
 	}
 	return s, nil
 }
 
-// addDevice notes the device of a live controller. That there is none is known; that it cannot be
+// addDevice notes the device of a controller. That there is none is known; that it cannot be
 // told, or that there are several, is an error.
 func (h *Host) addDevice(s *Status, c controller) error {
 	disks, err := h.tree.disks(c)

@@ -40,7 +40,7 @@ func TestStatusFollowsTheController(t *testing.T) {
 				t.Errorf("connected: %+v, the device is %+v", s, d)
 			}
 			r.SetState(d.Controller, "connecting")
-			if s := r.status(t); s != (nvme.Status{Link: nvme.LinkAway, State: "connecting"}) {
+			if s := r.status(t); s != (nvme.Status{Link: nvme.LinkAway, Num: d.Num, Path: d.Path, State: "connecting"}) {
 				t.Errorf("target away: %+v", s)
 			}
 			r.SetState(d.Controller, "live")
