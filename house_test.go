@@ -22,6 +22,7 @@ func arrows() map[string][]string {
 		"cmd/rds-csi-plugin":  {"pkg/driver", "pkg/host", "pkg/mount", "pkg/nvme", "pkg/rds", "pkg/rdssim", "pkg/reconcile", "pkg/routeros", "pkg/stage", "telemetry", "telemetry/export"},
 		"cmd/rds-sim":         {"pkg/rdssim"},
 		"pkg/driver":          {"pkg/fault", "pkg/host", "pkg/mount", "pkg/nvme", "pkg/rds", "pkg/stage", "telemetry"},
+		"pkg/e2e/program":     {},
 		"pkg/fault":           {},
 		"pkg/fault/faulttest": {"pkg/fault"},
 		"pkg/host":            {"pkg/fault", "telemetry"},
@@ -43,7 +44,7 @@ func arrows() map[string][]string {
 // keepers lists the only places that may import a library (a prefix), beside tests.
 func keepers() map[string][]string {
 	return map[string][]string{
-		"os/exec": {"pkg/host/"},
+		"os/exec": {"pkg/host/", "pkg/e2e/program/"},
 		"github.com/container-storage-interface/spec": {"pkg/driver/", "cmd/rds-csi-plugin/demo"},
 		"google.golang.org/grpc/codes":                {"pkg/driver/", "cmd/rds-csi-plugin/demo"},
 		"google.golang.org/grpc/status":               {"pkg/driver/", "cmd/rds-csi-plugin/demo"},
@@ -57,7 +58,7 @@ func keepers() map[string][]string {
 		"github.com/godbus/dbus":                      {"pkg/host/"},
 		"k8s.io/":                                     {},
 		"log":                                         {},
-		"testing":                                     {"pkg/nvme/nvmetest/", "pkg/mount/mounttest/"},
+		"testing":                                     {"pkg/nvme/nvmetest/", "pkg/mount/mounttest/", "pkg/e2e/program/"},
 	}
 }
 

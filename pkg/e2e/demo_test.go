@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/e2e/program"
 )
 
 // document is what demo --json prints (docs/reference/demo.md).
@@ -27,10 +29,10 @@ type document struct {
 	} `json:"steps"`
 }
 
-func parseDocument(t *testing.T, p *process) document {
+func parseDocument(t *testing.T, p *program.Process) document {
 	t.Helper()
 	var doc document
-	decoder := json.NewDecoder(strings.NewReader(p.stdout.String()))
+	decoder := json.NewDecoder(strings.NewReader(p.Stdout.String()))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&doc); err != nil {
 		t.Fatalf("not the one document that was promised: %v", err)
@@ -44,8 +46,8 @@ func parseDocument(t *testing.T, p *process) document {
 func TestDemoShowsAVolumesWholeLifeAndLeavesNothing(t *testing.T) {
 	needRoot(t)
 	dir, leftNothing := leavesNothing(t)
-	p := begin(t, "rds-csi-plugin", []string{"TMPDIR=" + dir}, "demo", "--json", "--metrics-address=127.0.0.1:0")
-	if code := p.code(t); code != 0 {
+	p := program.Begin(t, built("rds-csi-plugin"), []string{"TMPDIR=" + dir}, "demo", "--json", "--metrics-address=127.0.0.1:0")
+	if code := p.Code(t); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
 	doc := parseDocument(t, p)
@@ -72,14 +74,13 @@ func TestDemoShowsAVolumesWholeLifeAndLeavesNothing(t *testing.T) {
 
 func TestDemoForAnOrdinaryUserSaysWhatItLeavesOut(t *testing.T) {
 	dir, leftNothing := leavesNothing(t)
-	p := &process{cmd: exec.Command(program("rds-csi-plugin"), "demo", "--json", "--metrics-address=127.0.0.1:0")}
-	p.stdout, p.stderr, p.done = &output{}, &output{}, make(chan struct{})
-	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = environ("TMPDIR="+dir), p.stdout, p.stderr
+	var nobody *syscall.Credential
 	if os.Geteuid() == 0 {
-		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		nobody = &syscall.Credential{Uid: 65534, Gid: 65534}
 	}
-	if err := p.cmd.Run(); err != nil {
-		t.Fatalf("%v\n%s%s", err, p.stdout, p.stderr)
+	p := program.BeginAs(t, nobody, built("rds-csi-plugin"), []string{"TMPDIR=" + dir}, "demo", "--json", "--metrics-address=127.0.0.1:0")
+	if code := p.Code(t); code != 0 {
+		t.Fatalf("exit code %d", code)
 	}
 	doc := parseDocument(t, p)
 	if !doc.OK || doc.DataPath != "none" || !strings.Contains(doc.LeftOut, "root") || len(doc.Steps) == 0 {
@@ -94,12 +95,12 @@ func TestDemoCleansUpAfterCtrlC(t *testing.T) {
 	for _, step := range []string{"CreateVolume ", "ControllerPublishVolume ", "NodeStageVolume ", "NodePublishVolume ", "NodeGetVolumeStats ", "NodeUnstageVolume "} {
 		t.Run(strings.TrimSpace(step), func(t *testing.T) {
 			dir, leftNothing := leavesNothing(t)
-			p := begin(t, "rds-csi-plugin", []string{"TMPDIR=" + dir}, "demo", "--metrics-address=", "--array-latency=100ms")
-			await(t, "step "+step, func() bool { return strings.Contains(p.stdout.String(), step) })
-			p.signal(t, os.Interrupt)
-			code := p.code(t)
-			done := strings.Contains(p.stdout.String(), "Done;")
-			if code == 0 != done || code == 1 && !strings.Contains(p.stderr.String(), "interrupted") && !strings.Contains(p.stderr.String(), "anceled") {
+			p := program.Begin(t, built("rds-csi-plugin"), []string{"TMPDIR=" + dir}, "demo", "--metrics-address=", "--array-latency=100ms")
+			program.Await(t, "step "+step, func() bool { return strings.Contains(p.Stdout.String(), step) })
+			p.Signal(t, os.Interrupt)
+			code := p.Code(t)
+			done := strings.Contains(p.Stdout.String(), "Done;")
+			if code == 0 != done || code == 1 && !strings.Contains(p.Stderr.String(), "interrupted") && !strings.Contains(p.Stderr.String(), "anceled") {
 				t.Errorf("exit code %d, done %v", code, done)
 			}
 			leftNothing()
@@ -109,9 +110,9 @@ func TestDemoCleansUpAfterCtrlC(t *testing.T) {
 
 func TestDemoKeepServesMetricsUntilCtrlC(t *testing.T) {
 	dir, leftNothing := leavesNothing(t)
-	p := begin(t, "rds-csi-plugin", []string{"TMPDIR=" + dir}, "demo", "--keep", "--metrics-address=127.0.0.1:0")
-	await(t, "stays up", func() bool { return strings.Contains(p.stdout.String(), "Staying up") })
-	_, rest, _ := strings.Cut(p.stdout.String(), "Metrics: ")
+	p := program.Begin(t, built("rds-csi-plugin"), []string{"TMPDIR=" + dir}, "demo", "--keep", "--metrics-address=127.0.0.1:0")
+	program.Await(t, "stays up", func() bool { return strings.Contains(p.Stdout.String(), "Staying up") })
+	_, rest, _ := strings.Cut(p.Stdout.String(), "Metrics: ")
 	url, _, _ := strings.Cut(rest, "\n")
 	body := get(t, url, http.StatusOK)
 	checkMetrics(t, body)
@@ -131,8 +132,8 @@ func TestDemoKeepServesMetricsUntilCtrlC(t *testing.T) {
 	base := strings.TrimSuffix(url, "/metrics")
 	get(t, base+"/livez", http.StatusOK)
 	get(t, base+"/readyz", http.StatusOK)
-	p.signal(t, os.Interrupt)
-	if code := p.code(t); code != 0 {
+	p.Signal(t, os.Interrupt)
+	if code := p.Code(t); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	leftNothing()

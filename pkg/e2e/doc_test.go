@@ -34,4 +34,5 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-func program(name string) string { return filepath.Join(programs, name) }
+// built is the path of one of them.
+func built(name string) string { return filepath.Join(programs, name) }

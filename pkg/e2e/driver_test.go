@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/e2e/program"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rdssim"
 )
 
@@ -36,7 +36,7 @@ func startArray(t *testing.T, o rdssim.Options) *rdssim.Array {
 
 // service is a driver process with a connection to it.
 type service struct {
-	*process
+	*program.Process
 	conn    *grpc.ClientConn
 	metrics string // base URL
 }
@@ -45,12 +45,12 @@ type service struct {
 func startController(t *testing.T, array *rdssim.Array, env []string, flags ...string) *service {
 	t.Helper()
 	dir := t.TempDir()
-	address := freeAddress(t)
+	address := program.FreeAddress(t)
 	args := append([]string{
 		"--controller", "--cluster-id=e2e", "--endpoint=unix://" + filepath.Join(dir, "csi.sock"), "--metrics-address=" + address,
 	}, array.DriverFlags()...)
-	s := &service{process: begin(t, "rds-csi-plugin", env, append(args, flags...)...), metrics: "http://" + address}
-	await(t, "the driver serves", func() bool { return strings.Contains(s.stderr.String(), "serving CSI") })
+	s := &service{Process: program.Begin(t, built("rds-csi-plugin"), env, append(args, flags...)...), metrics: "http://" + address}
+	program.Await(t, "the driver serves", func() bool { return strings.Contains(s.Stderr.String(), "serving CSI") })
 	conn, err := grpc.NewClient("unix://"+filepath.Join(dir, "csi.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -58,17 +58,6 @@ func startController(t *testing.T, array *rdssim.Array, env []string, flags ...s
 	t.Cleanup(func() { _ = conn.Close() })
 	s.conn = conn
 	return s
-}
-
-// freeAddress is a loopback address where nobody listens at this moment.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func createRequest(name string) *csi.CreateVolumeRequest {
@@ -86,7 +75,7 @@ func createRequest(name string) *csi.CreateVolumeRequest {
 func (s *service) create(t *testing.T, name string) time.Duration {
 	t.Helper()
 	start := time.Now()
-	if _, err := csi.NewControllerClient(s.conn).CreateVolume(soon(t), createRequest(name)); err != nil {
+	if _, err := csi.NewControllerClient(s.conn).CreateVolume(program.Soon(t), createRequest(name)); err != nil {
 		t.Fatal(err)
 	}
 	return time.Since(start)

@@ -108,3 +108,13 @@ func tidy(t *testing.T, dir string) {
 		}
 	}
 }
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it mounts loop devices")
+	}
+	if _, err := os.Stat("/dev/loop-control"); err != nil {
+		t.Skip("needs loop devices:", err)
+	}
+}

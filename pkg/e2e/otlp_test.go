@@ -13,6 +13,7 @@ import (
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/e2e/program"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rdssim"
 )
 
@@ -76,8 +77,8 @@ func TestTracesReachAnOTLPReceiver(t *testing.T) {
 	dir, leftNothing := leavesNothing(t)
 	r := startReceiver(t)
 	env := []string{"TMPDIR=" + dir, "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + r.address, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"}
-	p := begin(t, "rds-csi-plugin", env, "demo", "--json", "--metrics-address=")
-	if code := p.code(t); code != 0 {
+	p := program.Begin(t, built("rds-csi-plugin"), env, "demo", "--json", "--metrics-address=")
+	if code := p.Code(t); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
 	stage := r.children("csi.v1.Node/NodeStageVolume")
@@ -102,7 +103,7 @@ func TestTracesReachAnOTLPReceiver(t *testing.T) {
 // so that the machine's mood hits both; the best of three rounds counts.
 func TestACollectorThatIsAwayCostsNothing(t *testing.T) {
 	array := startArray(t, rdssim.Options{Latency: 20 * time.Millisecond})
-	nobody := freeAddress(t)
+	nobody := program.FreeAddress(t)
 	without := startController(t, array, nil, "--cluster-id=without")
 	with := startController(t, array, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + nobody}, "--cluster-id=with")
 	without.create(t, "first")

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/e2e/program"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rdssim"
 )
 
@@ -47,9 +48,9 @@ func TestMistakesOnTheCommandLineAreOneSentence(t *testing.T) {
 		"simulator, bad pool": {"rds-sim", []string{"--dir=/nonexistent", "--pool=x"}, nil, []string{"pool"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := begin(t, tt.program, tt.env, tt.args...)
-			code := p.code(t)
-			message := p.stderr.String()
+			p := program.Begin(t, built(tt.program), tt.env, tt.args...)
+			code := p.Code(t)
+			message := p.Stderr.String()
 			if code != 2 || strings.Count(message, "\n") != 1 || strings.Contains(message, "goroutine") {
 				t.Errorf("exit code %d, want 2 and one line:\n%s", code, message)
 			}
@@ -64,9 +65,9 @@ func TestMistakesOnTheCommandLineAreOneSentence(t *testing.T) {
 
 func TestHelpAndVersionAreNoMistakes(t *testing.T) {
 	for _, args := range [][]string{{"-h"}, {"--version"}, {"demo", "-h"}} {
-		p := begin(t, "rds-csi-plugin", nil, args...)
-		if code := p.code(t); code != 0 || p.stdout.String() == "" || p.stderr.String() != "" {
-			t.Errorf("%v: exit code %d\n%s%s", args, code, p.stdout, p.stderr)
+		p := program.Begin(t, built("rds-csi-plugin"), nil, args...)
+		if code := p.Code(t); code != 0 || p.Stdout.String() == "" || p.Stderr.String() != "" {
+			t.Errorf("%v: exit code %d\n%s%s", args, code, p.Stdout, p.Stderr)
 		}
 	}
 }
@@ -79,15 +80,15 @@ func TestAnArrayThatIsAwayAtStartIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := startController(t, array, nil)
-	probe, err := csi.NewIdentityClient(s.conn).Probe(soon(t), &csi.ProbeRequest{})
+	probe, err := csi.NewIdentityClient(s.conn).Probe(program.Soon(t), &csi.ProbeRequest{})
 	if err != nil || !probe.GetReady().GetValue() {
 		t.Errorf("probe: %v, %v", probe, err)
 	}
-	_, err = csi.NewControllerClient(s.conn).CreateVolume(soon(t), createRequest("a"))
+	_, err = csi.NewControllerClient(s.conn).CreateVolume(program.Soon(t), createRequest("a"))
 	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), address) {
 		t.Errorf("create: %v", err)
 	}
-	await(t, "the first look", func() bool { return strings.Contains(s.stderr.String(), "the array cannot be used") })
+	program.Await(t, "the first look", func() bool { return strings.Contains(s.Stderr.String(), "the array cannot be used") })
 	if body := get(t, s.metrics+"/readyz", http.StatusServiceUnavailable); !strings.Contains(body, "array rds") {
 		t.Errorf("/readyz: %s", body)
 	}
@@ -96,7 +97,7 @@ func TestAnArrayThatIsAwayAtStartIsWaitedFor(t *testing.T) {
 		t.Error("/metrics does not say that the array is away")
 	}
 	startArray(t, rdssim.Options{Dir: dir, SSHAddress: address})
-	await(t, "it recovers by itself", func() bool { return strings.Contains(s.stderr.String(), "the array can be used") })
+	program.Await(t, "it recovers by itself", func() bool { return strings.Contains(s.Stderr.String(), "the array can be used") })
 	s.create(t, "a")
 	get(t, s.metrics+"/readyz", http.StatusOK)
 }
@@ -105,7 +106,7 @@ func TestAWrongHostKeyIsRefusedWithBothFingerprints(t *testing.T) {
 	array := startArray(t, rdssim.Options{})
 	const wrong = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 	s := startController(t, array, nil, "--rds-host-key="+wrong)
-	_, err := csi.NewControllerClient(s.conn).CreateVolume(soon(t), createRequest("a"))
+	_, err := csi.NewControllerClient(s.conn).CreateVolume(program.Soon(t), createRequest("a"))
 	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), wrong) || !strings.Contains(err.Error(), array.HostKeyFingerprint()) {
 		t.Errorf("create: %v", err)
 	}
@@ -114,7 +115,7 @@ func TestAWrongHostKeyIsRefusedWithBothFingerprints(t *testing.T) {
 func TestAWrongUserKeyIsUnavailable(t *testing.T) {
 	array, other := startArray(t, rdssim.Options{}), startArray(t, rdssim.Options{})
 	s := startController(t, array, nil, "--rds-key-file="+other.ClientKeyFile())
-	_, err := csi.NewControllerClient(s.conn).CreateVolume(soon(t), createRequest("a"))
+	_, err := csi.NewControllerClient(s.conn).CreateVolume(program.Soon(t), createRequest("a"))
 	if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "csi") {
 		t.Errorf("create: %v", err)
 	}
@@ -123,7 +124,7 @@ func TestAWrongUserKeyIsUnavailable(t *testing.T) {
 		t.Fatal(readErr)
 	}
 	secret := strings.Split(string(key), "\n")[2]
-	if strings.Contains(s.stderr.String(), secret) || strings.Contains(err.Error(), secret) {
+	if strings.Contains(s.Stderr.String(), secret) || strings.Contains(err.Error(), secret) {
 		t.Error("the private key is in the log or the error")
 	}
 }
@@ -133,12 +134,12 @@ func TestAMetricsPortThatIsTakenNeverStopsCSI(t *testing.T) {
 	first := startController(t, array, nil)
 	second := startController(t, array, nil, "--metrics-address="+strings.TrimPrefix(first.metrics, "http://"))
 	second.create(t, "a")
-	await(t, "the log says so", func() bool { return strings.Contains(second.stderr.String(), "address already in use") })
-	first.signal(t, syscall.SIGTERM)
-	if code := first.code(t); code != 0 {
+	program.Await(t, "the log says so", func() bool { return strings.Contains(second.Stderr.String(), "address already in use") })
+	first.Signal(t, syscall.SIGTERM)
+	if code := first.Code(t); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	await(t, "the second takes over", func() bool {
+	program.Await(t, "the second takes over", func() bool {
 		resp, err := http.Get(first.metrics + "/livez")
 		if err != nil {
 			return false
@@ -151,17 +152,17 @@ func TestSIGTERMLetsACallFinish(t *testing.T) {
 	array := startArray(t, rdssim.Options{Latency: 300 * time.Millisecond})
 	s := startController(t, array, nil)
 	answered := make(chan error, 1)
-	ctx := soon(t)
+	ctx := program.Soon(t)
 	go func() {
 		_, err := csi.NewControllerClient(s.conn).CreateVolume(ctx, createRequest("a"))
 		answered <- err
 	}()
-	await(t, "the call is under way", func() bool { return array.Execs() > 1 })
-	s.signal(t, syscall.SIGTERM)
+	program.Await(t, "the call is under way", func() bool { return array.Execs() > 1 })
+	s.Signal(t, syscall.SIGTERM)
 	if err := <-answered; err != nil {
 		t.Errorf("the call under way: %v", err)
 	}
-	if code := s.code(t); code != 0 {
+	if code := s.Code(t); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	if _, err := os.Stat(strings.TrimPrefix(s.conn.Target(), "unix://")); !os.IsNotExist(err) {

@@ -1,0 +1,19 @@
+// Package guest has the tests that need a kernel of their own: they connect, mount, cut and kill. They
+// run as root in a virtual machine that is thrown away (pkg/e2e/vm), never on the machine you work on.
+package guest
+
+import (
+	"fmt"
+	"os"
+	"testing"
+)
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	if os.Getenv("RDS_E2E_GUEST") == "" {
+		fmt.Println("guest: left out: these tests run in a virtual machine only, by `task e2e:vm`")
+		return 0
+	}
+	return m.Run()
+}

@@ -1,0 +1,34 @@
+package vm
+
+import (
+	"os"
+	"strconv"
+	"syscall"
+	"testing"
+)
+
+// pair boots two guests with a network of their own between them: 10.77.0.1 and 10.77.0.2. Both run the
+// test, and learn from RDS_E2E_STATION which of the two they are.
+func pair(t *testing.T, kernel, test string) {
+	t.Helper()
+	ends, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var machines []*machine
+	for i, end := range ends {
+		g := suite(kernel)
+		g.station, g.link = i+1, os.NewFile(uintptr(end), "link")
+		g.name += "-" + strconv.Itoa(g.station)
+		g.tests = []string{"-test.run=^" + test + "$"}
+		g.env = append(g.env, "RDS_E2E_STATION="+strconv.Itoa(g.station))
+		machines = append(machines, boot(t, g))
+	}
+	for _, m := range machines {
+		m.wait(t)
+	}
+}
+
+func TestPairIsConnected(t *testing.T) {
+	pair(t, "6.1", "TestPairIsConnected")
+}

@@ -1,0 +1,58 @@
+package vm
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// kernels are those of the guest: the one of Debian 12, and the newest long-term one there.
+func kernels() []string { return []string{"6.1", "6.12"} }
+
+// suite is a guest that runs all tests that need one machine, or those of RDS_E2E_RUN.
+func suite(kernel string) guest {
+	return guest{
+		name: kernel, kernel: kernel, memory: 3072, limit: 15 * time.Minute, env: []string{"RDS_E2E_FULL=" + os.Getenv("RDS_E2E_FULL")},
+		tests: []string{"-test.run=" + os.Getenv("RDS_E2E_RUN"), "-test.skip=^TestPair|^TestTrouble$"},
+	}
+}
+
+func TestSuite(t *testing.T) {
+	for _, kernel := range kernels() {
+		t.Run(kernel, func(t *testing.T) { boot(t, suite(kernel)).wait(t) })
+	}
+}
+
+// A harness that does not see trouble makes all that runs in it worthless.
+func TestTroubleInTheGuestIsSeen(t *testing.T) {
+	for kind, says := range map[string][]string{
+		"fail":      {"exit code 1", "TestTrouble"},
+		"exit":      {"exit code 7"},
+		"hang":      {"still running", "without an exit code"},
+		"panic":     {"without an exit code", "sysrq triggered crash", "the kernel said"},
+		"reboot":    {"without an exit code"},
+		"complaint": {"the kernel said", "WARNING: as wanted"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			g := suite("6.1")
+			g.tests, g.env = []string{"-test.run=^TestTrouble$"}, []string{"RDS_E2E_TROUBLE=" + kind}
+			if kind == "hang" {
+				g.limit = 15*time.Second + graceAtEnd
+			}
+			m := boot(t, g)
+			if kind == "hang" {
+				m.limit = 15 * time.Second
+			}
+			problems := strings.Join(m.problems(t), "\n")
+			for _, want := range says {
+				if !strings.Contains(problems, want) {
+					t.Errorf("no %q in the problems:\n%s", want, problems)
+				}
+			}
+			if kind == "fail" && strings.Contains(problems, "the kernel said") {
+				t.Errorf("the kernel is blamed for a test that fails:\n%s", problems)
+			}
+		})
+	}
+}
