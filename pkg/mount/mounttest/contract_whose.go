@@ -133,11 +133,18 @@ func whoseUnknown(t *testing.T, f *fixture) {
 func whoseUnmount(t *testing.T, f *fixture) {
 	mine, theirs := f.disk(t), f.disk(t)
 	a, b := f.stage(t, mine, "ext4", "a"), f.stage(t, theirs, "ext4", "b")
-	target := f.path("target")
-	if err := os.Mkdir(target, 0o750); err != nil {
+	target, c := f.path("target"), f.path("c")
+	for _, dir := range []string{target, c} {
+		if err := os.Mkdir(dir, 0o750); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A mount of its own: where mounts are shared, as below kubelet's directory, what is bound onto a bind of a
+	// covers a itself, too.
+	if err := f.Config.Kernel.Mount(mine.Path, c, "ext4", []string{"rw"}); err != nil {
 		t.Fatal(err)
 	}
-	for _, source := range []string{a, b, a} {
+	for _, source := range []string{a, b, c} {
 		if err := f.Config.Kernel.Bind(source, target, false); err != nil {
 			t.Fatal(err)
 		}
