@@ -5,6 +5,7 @@ package guest
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"testing"
 )
 
@@ -14,6 +15,10 @@ func run(m *testing.M) int {
 	if os.Getenv("RDS_E2E_GUEST") == "" {
 		fmt.Println("guest: left out: these tests run in a virtual machine only, by `task e2e:vm`")
 		return 0
+	}
+	if out, err := exec.Command("modprobe", "-a", "nvmet", "nvmet_tcp", "loop").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "the kernel's NVMe target: %v: %s", err, out)
+		return 1
 	}
 	return m.Run()
 }

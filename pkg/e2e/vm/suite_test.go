@@ -24,6 +24,18 @@ func TestSuite(t *testing.T) {
 	}
 }
 
+// Without native multipath a disk hangs off its controller, and each controller has one of its own.
+func TestWithoutMultipath(t *testing.T) {
+	for _, kernel := range kernels() {
+		t.Run(kernel, func(t *testing.T) {
+			g := suite(kernel)
+			g.parameters = []string{"nvme_core.multipath=N"}
+			g.tests = []string{"-test.run=^TestNVMe"}
+			boot(t, g).wait(t)
+		})
+	}
+}
+
 // A harness that does not see trouble makes all that runs in it worthless.
 func TestTroubleInTheGuestIsSeen(t *testing.T) {
 	for kind, says := range map[string][]string{
