@@ -168,15 +168,11 @@ func (t tree) verify(ctx context.Context, d disk) (Device, error) {
 	if err != nil {
 		return Device{}, err
 	}
-	size, err := t.size(d.dir)
-	if err != nil {
-		return Device{}, err
-	}
 	path := filepath.Join(t.dev, d.name)
-	opened, err := t.calls.identify(ctx, path)
+	opened, size, err := t.sizes(ctx, path, d.dir)
 	switch {
 	case err != nil:
-		return Device{}, gone(d.dir, err)
+		return Device{}, err
 	case opened.num != num:
 		return Device{}, fmt.Errorf("%s is device %s, but sysfs says that %s is %s", path, opened.num, d.name, num)
 	case opened.size != size:
@@ -189,6 +185,23 @@ func (t tree) verify(ctx context.Context, d disk) (Device, error) {
 		return Device{}, err
 	}
 	return Device{Path: path, Num: num, Size: size, Wwid: wwid}, nil
+}
+
+// sizes asks the open node and sysfs. The volume may grow between the two looks: then a second pair agrees
+// (seen on Linux 6.12, NodeExpandVolume right after the array had grown).
+func (t tree) sizes(ctx context.Context, path, dir string) (opened identity, size uint64, err error) {
+	for range 2 {
+		if size, err = t.size(dir); err != nil {
+			return opened, 0, err
+		}
+		if opened, err = t.calls.identify(ctx, path); err != nil {
+			return opened, 0, gone(dir, err)
+		}
+		if opened.size == size {
+			break
+		}
+	}
+	return opened, size, nil
 }
 
 func (t tree) size(dir string) (uint64, error) {
