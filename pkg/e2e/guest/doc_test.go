@@ -11,8 +11,11 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
+// shared is the directory with the programs, which the host has made.
+func shared() string { return os.Getenv("RDS_E2E_GUEST") }
+
 func run(m *testing.M) int {
-	if os.Getenv("RDS_E2E_GUEST") == "" {
+	if shared() == "" {
 		fmt.Println("guest: left out: these tests run in a virtual machine only, by `task e2e:vm`")
 		return 0
 	}

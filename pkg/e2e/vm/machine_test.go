@@ -94,7 +94,7 @@ func (m *machine) serveFiles(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(short, "files")
-	m.files = exec.Command(virtiofsd, "--socket-path="+socket, "-o", "source="+dir, "-o", "cache=auto", "-o", "sandbox=chroot")
+	m.files = exec.Command(virtiofsd, "--socket-path="+socket, "-o", "source="+dir, "-o", "cache=always", "-o", "sandbox=chroot")
 	start(t, m.files, filepath.Join(t.ArtifactDir(), m.name+".virtiofsd"))
 	gone := make(chan struct{})
 	go func() {

@@ -1,0 +1,97 @@
+package guest
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/e2e/program"
+)
+
+// dataPath is where a pod writes to its volume: a file in it, or the device itself.
+func dataPath(n *node, v *volume, pod string) string {
+	if v.fs == block {
+		return n.path(v, pod)
+	}
+	return filepath.Join(n.path(v, pod), "data")
+}
+
+func fileSystems() []string { return []string{"ext4", "xfs", "btrfs", block} }
+
+func TestWholeLife(t *testing.T) {
+	for _, fs := range fileSystems() {
+		t.Run(fs, func(t *testing.T) {
+			ctx, c := t.Context(), newCluster(t)
+			n := c.newNode("node-1")
+			v := c.create(ctx, spec{name: "pvc-1", fs: fs})
+			ok(t, c.attach(ctx, v, n, "pod-1"))
+			writeData(t, dataPath(n, v, "pod-1"), 1, 8*mib)
+			ok(t, c.detach(ctx, v, n, "pod-1"))
+			if left := controllers(t); len(left) > 0 {
+				t.Errorf("still connected after NodeUnstage: %q", left)
+			}
+			ok(t, c.attach(ctx, v, n, "pod-2"))
+			checkData(t, dataPath(n, v, "pod-2"), 1, 8*mib)
+			ok(t, c.detach(ctx, v, n, "pod-2"))
+			ok(t, c.delete(ctx, v))
+			if items := c.array.state().Items; len(items) != 1 { // the pool itself
+				t.Errorf("left on the array: %+v", items)
+			}
+		})
+	}
+}
+
+func TestExpandWhileAPodWrites(t *testing.T) {
+	for _, fs := range fileSystems() {
+		t.Run(fs, func(t *testing.T) {
+			ctx, c := t.Context(), newCluster(t)
+			n := c.newNode("node-1")
+			v := c.create(ctx, spec{name: "pvc-1", fs: fs})
+			ok(t, c.attach(ctx, v, n, "pod"))
+			w := startWriter(t, dataPath(n, v, "pod"))
+			program.Await(t, "the pod writes", func() bool { return w.confirmed() > 10 })
+			ok(t, c.expand(ctx, v, 768*mib))
+			ok(t, n.expand(ctx, v, "pod"))
+			before := w.confirmed()
+			program.Await(t, "the pod goes on writing", func() bool { return w.confirmed() > before+10 })
+			ok(t, w.end())
+			stats, err := n.stats(ctx, v, "pod")
+			ok(t, err)
+			if total := stats.GetUsage()[0].GetTotal(); total < 700*mib {
+				t.Errorf("the pod has %d bytes after growth to %d", total, v.size)
+			}
+			ok(t, c.detach(ctx, v, n, "pod"))
+			ok(t, c.attach(ctx, v, n, "pod"))
+			w.check(dataPath(n, v, "pod"))
+			ok(t, c.detach(ctx, v, n, "pod"))
+			ok(t, c.delete(ctx, v))
+		})
+	}
+}
+
+// What the fixture does to a network is what the scenarios build on.
+func TestProxyCutsAndHeals(t *testing.T) {
+	ctx, c := t.Context(), newCluster(t)
+	n := c.newNode("node-1")
+	p := newProxy(t, c.array.portal())
+	n.through(p)
+	v := c.create(ctx, spec{name: "pvc-1", fs: block})
+	ok(t, c.attach(ctx, v, n, "pod"))
+	w := startWriter(t, n.path(v, "pod"))
+	for name, disturb := range map[string]func(){"cut": p.cut, "blackhole": p.blackhole} {
+		program.Await(t, "the pod writes", func() bool { return w.confirmed() > 10 })
+		disturb()
+		program.Await(t, name+" stops it", func() bool {
+			before := w.confirmed()
+			time.Sleep(500 * time.Millisecond)
+			return w.confirmed() == before
+		})
+		p.heal()
+		before := w.confirmed()
+		program.Await(t, "it goes on", func() bool { return w.confirmed() > before })
+	}
+	ok(t, w.end())
+	w.check(n.path(v, "pod"))
+	ok(t, c.detach(ctx, v, n, "pod"))
+	ok(t, c.delete(ctx, v))
+}
