@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/godbus/dbus/v5"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/e2e/program"
 )
 
 const login1 = "org.freedesktop.login1"
@@ -46,19 +48,19 @@ func startBus(t *testing.T) string {
 	return address
 }
 
-func startNode(t *testing.T, env ...string) *process {
+func startNode(t *testing.T, env ...string) *program.Process {
 	t.Helper()
 	dir := t.TempDir()
-	p := begin(t, "rds-csi-plugin", env, "--node", "--cluster-id=e2e", "--node-id=node-1", "--plugin-dir="+dir,
+	p := program.Begin(t, built("rds-csi-plugin"), env, "--node", "--cluster-id=e2e", "--node-id=node-1", "--plugin-dir="+dir,
 		"--endpoint=unix://"+filepath.Join(dir, "csi.sock"), "--metrics-address=")
-	await(t, "the driver serves", func() bool { return strings.Contains(p.stderr.String(), "serving CSI") })
+	program.Await(t, "the driver serves", func() bool { return strings.Contains(p.Stderr.String(), "serving CSI") })
 	return p
 }
 
-func (p *process) stop(t *testing.T) {
+func stop(t *testing.T, p *program.Process) {
 	t.Helper()
-	p.signal(t, syscall.SIGTERM)
-	if code := p.code(t); code != 0 {
+	p.Signal(t, syscall.SIGTERM)
+	if code := p.Code(t); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -74,7 +76,7 @@ func TestANodeHearsOfItsShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := startNode(t, "DBUS_SYSTEM_BUS_ADDRESS="+address)
-	await(t, "it listens", func() bool { return strings.Contains(p.stderr.String(), "shutdown is watched for") })
+	program.Await(t, "it listens", func() bool { return strings.Contains(p.Stderr.String(), "shutdown is watched for") })
 	for _, step := range []struct {
 		begun bool
 		says  string
@@ -82,13 +84,13 @@ func TestANodeHearsOfItsShutdown(t *testing.T) {
 		if err := logind.Emit("/org/freedesktop/login1", login1+".Manager.PrepareForShutdown", step.begun); err != nil {
 			t.Fatal(err)
 		}
-		await(t, step.says, func() bool { return strings.Contains(p.stderr.String(), step.says) })
+		program.Await(t, step.says, func() bool { return strings.Contains(p.Stderr.String(), step.says) })
 	}
-	p.stop(t)
+	stop(t, p)
 }
 
 func TestANodeServesWithoutTheSystemBus(t *testing.T) {
 	p := startNode(t, "DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent/socket")
-	await(t, "it says so", func() bool { return strings.Contains(p.stderr.String(), "the system bus is not mounted") })
-	p.stop(t)
+	program.Await(t, "it says so", func() bool { return strings.Contains(p.Stderr.String(), "the system bus is not mounted") })
+	stop(t, p)
 }
