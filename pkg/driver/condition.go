@@ -18,6 +18,7 @@ type Condition struct {
 	Link     nvme.Link // "" where it cannot be told
 	mount.Health
 	Heal bool // Staged.Heal has something to do
+	Busy bool // a call or a recovery is at the volume: what it is in between means nothing
 	// HeldBy are devices the volume had before, and whose file systems somebody still has open: a
 	// container that has not been restarted since.
 	HeldBy []string

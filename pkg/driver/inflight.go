@@ -22,6 +22,14 @@ type holder struct {
 
 func newInFlight() *inFlight { return &inFlight{held: map[string]holder{}, now: time.Now} }
 
+// busy tells whether the volume is taken now.
+func (f *inFlight) busy(key string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, taken := f.held[key]
+	return taken
+}
+
 // begin takes the volume for what, or fails with InFlight.
 func (f *inFlight) begin(key, what string) (end func(), err error) {
 	f.mu.Lock()

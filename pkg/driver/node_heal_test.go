@@ -285,6 +285,9 @@ func TestACallAndARecoveryTakeTurns(t *testing.T) {
 	if err := r.a.heal(t, v); fault.KindOf(err) != fault.InFlight {
 		t.Errorf("heal beside a call: %v", err)
 	}
+	if c := r.a.condition(t, v); !c.Busy || c.Heal {
+		t.Errorf("condition beside a call: %+v", c)
+	}
 	end()
 	r.a.mustHeal(t, v)
 }

@@ -44,6 +44,9 @@ func (s *Staged) Volumes() ([]string, error) {
 
 // Look finds the condition of a volume. One that is not staged any more has no state.
 func (s *Staged) Look(ctx context.Context, id string) (Condition, error) {
+	if s.node.driver.nodeOps.busy(id) {
+		return Condition{VolumeID: id, Busy: true}, nil
+	}
 	r, found, err := s.node.load(id)
 	if err != nil || !found {
 		return Condition{VolumeID: id}, err

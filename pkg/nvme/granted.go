@@ -59,7 +59,7 @@ func (h *Host) reportGranted(ctx context.Context, name string, o Options) {
 		if err != nil || got == p.shown() { // kernels lack attributes, too
 			continue
 		}
-		h.log.Warn("the kernel or the target did not take a parameter as asked", append(telemetry.LogFields(ctx),
+		h.log.Info("the kernel or the target did not take a parameter as asked", append(telemetry.LogFields(ctx),
 			zap.String("controller", name), zap.String("parameter", p.String()), zap.String("sysfs", p.attribute), zap.String("got", got))...)
 	}
 }

@@ -165,7 +165,7 @@ func TestTheHeadOutlivesItsControllerForAWhile(t *testing.T) {
 }
 
 func TestWhatAControllerDidNotTakeIsSaidByName(t *testing.T) {
-	core, logs := observer.New(zap.WarnLevel)
+	core, logs := observer.New(zap.InfoLevel)
 	r := newRig(t, nvmetest.Options{Multipath: true, Queues: 2}, func(c *nvme.Config) { c.Log = zap.New(core) })
 	r.connect(t)
 	said := logs.FilterMessageSnippet("did not take a parameter").All()

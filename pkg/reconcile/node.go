@@ -160,13 +160,17 @@ func (n *Node) look(ctx context.Context, id string) telemetry.MountState {
 		w = &watched{}
 		n.seen[id] = w
 	}
+	if c.Busy {
+		return w.state
+	}
 	n.outage(ctx, w, c)
 	n.report(ctx, w, c)
 	if c.Heal && w.due() {
 		n.heal(ctx, w, id)
 	}
-	if c.State == telemetry.MountHealthy && len(c.HeldBy) > 0 {
-		return telemetry.MountStale
+	w.state = c.State
+	if c.State == telemetry.MountHealthy && w.held() {
+		w.state = telemetry.MountStale
 	}
-	return c.State
+	return w.state
 }

@@ -337,7 +337,9 @@ func TestADeadCopyCountsAsStaleAndIsSaidOnce(t *testing.T) {
 		held := healthy
 		held.HeldBy = []string{"nvme0n1"}
 		l.volumes.set("v", held)
-		after(5 * nodeInterval)
+		after(nodeInterval) // the kernel may not be done with it yet
+		l.want(t, "rds_csi.mounts", "state", "healthy", 1)
+		after(copyGrace + 2*nodeInterval)
 		l.want(t, "rds_csi.mounts", "state", "stale", 1)
 		if n := l.logs.FilterMessageSnippet("restart the pods").Len(); n != 1 || l.volumes.triesOf("v") != 0 {
 			t.Errorf("logged %d times, %d tries", n, l.volumes.triesOf("v"))
@@ -345,6 +347,26 @@ func TestADeadCopyCountsAsStaleAndIsSaidOnce(t *testing.T) {
 		l.volumes.set("v", healthy)
 		after(nodeInterval)
 		l.want(t, "rds_csi.mounts", "state", "healthy", 1)
+	})
+}
+
+// What a volume is while a call works on it means nothing: a controller that is just being made is no
+// outage.
+func TestAVolumeThatACallWorksOnIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		l.volumes.set("v", healthy)
+		after(nodeInterval)
+		l.volumes.set("v", driver.Condition{Busy: true})
+		after(5 * nodeInterval)
+		l.want(t, "rds_csi.mounts", "state", "healthy", 1)
+		l.volumes.set("v", healthy)
+		after(nodeInterval)
+		l.want(t, "rds_csi.nvme.reconnects", "status", "recovered", 0)
+		if l.volumes.triesOf("v") != 0 || len(l.volumes.stale) != 0 {
+			t.Errorf("%d tries, stale %+v", l.volumes.triesOf("v"), l.volumes.stale)
+		}
 	})
 }
 

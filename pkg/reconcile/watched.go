@@ -16,16 +16,24 @@ import (
 
 // watched is what the loop remembers of a volume between two looks.
 type watched struct {
-	away  time.Time // since when no controller is live; zero: one is, or all are gone
-	live  bool      // a controller was live at the last look
-	stale time.Time // since when the volume is stale; zero: it is not
-	told  string    // what was logged last
+	state telemetry.MountState // at the last look
+	away  time.Time            // since when no controller is live; zero: one is, or all are gone
+	live  bool                 // a controller was live at the last look
+	stale time.Time            // since when the volume is stale; zero: it is not
+	copy  time.Time            // since when somebody has its dead copy; zero: nobody
+	told  bool                 // that somebody has
 
 	healing bool
 	pause   time.Duration // before the next try
 	next    time.Time     // not before then
 	failed  string        // why the last try failed
 }
+
+// copyGrace is how long the kernel may take to be done with a file system that nobody uses any more.
+const copyGrace = 10 * time.Second
+
+// held tells whether somebody has kept a dead copy of the volume.
+func (w *watched) held() bool { return !w.copy.IsZero() && time.Since(w.copy) >= copyGrace }
 
 func (w *watched) due() bool { return !w.healing && !time.Now().Before(w.next) }
 
@@ -66,14 +74,16 @@ func (n *Node) report(ctx context.Context, w *watched, c driver.Condition) {
 		w.stale = time.Now()
 		n.volumes.ReportStale(ctx, c)
 	}
-	said := ""
-	if len(c.HeldBy) > 0 {
-		said = "a container still uses the dead copy of this volume: restart the pods that use it"
+	switch {
+	case len(c.HeldBy) == 0:
+		w.copy, w.told = time.Time{}, false
+	case w.copy.IsZero():
+		w.copy = time.Now()
+	case w.held() && !w.told:
+		w.told = true
+		n.log.Warn("a container still uses the dead copy of this volume: restart the pods that use it",
+			zap.String("volume_id", c.VolumeID), zap.String("former_devices", strings.Join(c.HeldBy, ",")))
 	}
-	if said != "" && said != w.told {
-		n.log.Warn(said, zap.String("volume_id", c.VolumeID), zap.String("former_devices", strings.Join(c.HeldBy, ",")))
-	}
-	w.told = said
 }
 
 // healed is the end of one try.
