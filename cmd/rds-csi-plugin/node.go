@@ -25,6 +25,9 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.lock, err = host.Lock(filepath.Join(dir, "lock")); err != nil {
+		return nil, fmt.Errorf("another node plugin works with the directory %s: %w", dir, err)
+	}
 	machine, err := machineID(dir)
 	if err != nil {
 		return nil, err

@@ -22,8 +22,9 @@ A volume that is connected is refused: delete the pods that use it instead.
 
 `
 
-// releasePoll is how often the command looks what the node plugin has done.
-const releasePoll = 100 * time.Millisecond
+// releasePoll is how often the command looks what the node plugin has done; a request holds for 10 seconds
+// only, and is made again before that.
+const releasePoll, releaseAgain = 100 * time.Millisecond, 3 * time.Second
 
 // release asks the node plugin of this machine to let go of a volume, and waits until it has. The
 // request lasts no longer than the command: one that nobody waits for releases nothing later.
@@ -53,7 +54,7 @@ func release(ctx context.Context, args []string, getenv func(string) string, std
 	if err != nil {
 		return err
 	}
-	if err := records.AskRelease(stage.Release{VolumeID: r.VolumeID, NQN: r.NQN, AskedAt: time.Now().UTC()}); err != nil {
+	if err := ask(records, r); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, records.WithdrawRelease(r.VolumeID)) }()
@@ -64,6 +65,10 @@ func release(ctx context.Context, args []string, getenv func(string) string, std
 	}
 	_, err = fmt.Fprintf(stdout, "volume %s is released: nothing of it as %s is on this node any more\n", r.VolumeID, r.NQN)
 	return err
+}
+
+func ask(records *stage.Store, r *stage.Record) error {
+	return records.AskRelease(stage.Release{VolumeID: r.VolumeID, NQN: r.NQN, AskedAt: time.Now().UTC()})
 }
 
 // volumeArgument takes the volume out of the arguments, before or after the flags.
@@ -89,8 +94,9 @@ func recordOf(records *stage.Store, volume, array string) (*stage.Record, error)
 
 // awaitRelease waits until the record is gone, or the node plugin has taken the request back.
 func awaitRelease(ctx context.Context, records *stage.Store, r *stage.Record) error {
-	tick := time.NewTicker(releasePoll)
+	tick, again := time.NewTicker(releasePoll), time.NewTicker(releaseAgain)
 	defer tick.Stop()
+	defer again.Stop()
 	for {
 		asked, err := records.ReleaseAsked(r)
 		if err != nil {
@@ -107,6 +113,10 @@ func awaitRelease(ctx context.Context, records *stage.Store, r *stage.Record) er
 		}
 		select {
 		case <-tick.C:
+		case <-again.C:
+			if err := ask(records, r); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			return fmt.Errorf("release: volume %s is not released (%w); nothing more is tried. Does the node plugin run, and keep its records in %s? Its log says what is in the way",
 				r.VolumeID, context.Cause(ctx), filepath.Clean(records.Dir()))

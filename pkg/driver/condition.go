@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
@@ -18,7 +17,13 @@ type Condition struct {
 	Link     nvme.Link // "" where it cannot be told
 	mount.Health
 	Heal bool // Staged.Heal has something to do
-	Busy bool // a call or a recovery is at the volume: what it is in between means nothing
+	// Release says that an operator asked to let go of the volume, Busy beside it that something may hang on it.
+	Release bool
+	Busy    bool // a call or a recovery is at the volume: what it is in between means nothing
+	// Path is the publish path that alone is stale; "" where the staging path is, or none.
+	Path string
+	// Missing is how many further paths to the device there should be.
+	Missing int
 	// HeldBy are devices the volume had before, and whose file systems somebody still has open: a
 	// container that has not been restarted since.
 	HeldBy []string
@@ -39,10 +44,22 @@ func (n *node) look(ctx context.Context, r *stage.Record) Condition {
 	case status.Num.IsZero():
 		c.Health, c.Heal = n.withoutDevice(r, status)
 	default:
-		c.Health, c.Heal = n.lookAtMounts(ctx, r, status)
+		n.lookAtMounts(ctx, r, status, &c)
 		c.HeldBy = n.heldBy(r)
+		if c.State == telemetry.MountHealthy && status.Shared {
+			c.Missing = n.missingPaths(r, status)
+		}
 	}
 	return c
+}
+
+// missingPaths counts the portals that have no controller, where one would be a further path.
+func (n *node) missingPaths(r *stage.Record, status nvme.Status) int {
+	a, err := n.attachmentIn(r)
+	if err != nil {
+		return 0
+	}
+	return max(0, len(a.target.Portals)-status.Live-status.Away)
 }
 
 // withoutDevice: a volume of which nothing is mounted lacks nothing, unless it is a raw block one,
@@ -66,50 +83,63 @@ func (n *node) withoutDevice(r *stage.Record, status nvme.Status) (mount.Health,
 	return gone, true
 }
 
-func (n *node) lookAtMounts(ctx context.Context, r *stage.Record, status nvme.Status) (mount.Health, bool) {
-	published, h := n.lookAtTargets(r, status.Num)
-	if h.State != telemetry.MountHealthy {
-		return h, h.State == telemetry.MountStale
+// lookAtMounts looks at the staging mount and at what is published, in this order: what is wrong with the
+// former is wrong with all.
+func (n *node) lookAtMounts(ctx context.Context, r *stage.Record, status nvme.Status, c *Condition) {
+	if c.Health = n.lookAtStaging(ctx, r, status); c.State != telemetry.MountHealthy {
+		c.Heal = c.Reason == telemetry.StaleDeviceChanged || n.renewable(r, c)
+		return
 	}
-	if r.Recovery != nil {
-		return mount.Health{State: telemetry.MountStale, Reason: telemetry.StaleDeviceChanged, Detail: "a recovery of it was interrupted"}, true
-	}
-	if r.Block {
-		return h, false
-	}
-	h = n.cfg.Mounter.Inspect(ctx, mount.InspectRequest{
-		Target: r.StagingPath, Num: status.Num, Device: status.Path, FSType: r.FSType, ReadOnly: r.ReadOnly,
-	})
-	switch h.Reason {
-	case telemetry.StaleDeviceChanged:
-		return h, true
-	case telemetry.StaleIOError, telemetry.StaleReadOnly:
-		if published > 0 { // its file system lives on as long as anybody has it mounted
-			h.Detail += "; delete the pods that use it: it is checked and mounted anew when none is left"
-			return h, false
-		}
-		return h, true
-	default:
-		return h, false
-	}
-}
-
-// lookAtTargets counts where the volume is published, and finds what is published of another device.
-func (n *node) lookAtTargets(r *stage.Record, num host.DevNum) (published int, h mount.Health) {
 	for _, t := range r.Targets {
 		at, mounted, err := n.cfg.Mounter.At(t.Path)
 		switch {
 		case err != nil:
-			return published, mount.Health{State: telemetry.MountUnknown, Detail: err.Error()}
-		case !mounted:
-			continue
-		case at.Device() != num:
-			return published, mount.Health{State: telemetry.MountStale, Reason: telemetry.StaleDeviceChanged,
-				Detail: t.Path + " is of device " + at.Device().String() + ", and the volume is device " + num.String() + " now"}
+			c.State, c.Detail = telemetry.MountUnknown, err.Error()
+			return
+		case mounted && at.Device() != status.Num:
+			c.Health = mount.Health{State: telemetry.MountStale, Reason: telemetry.StaleDeviceChanged,
+				Detail: t.Path + " is of device " + at.Device().String() + ", and the volume is device " + status.Num.String() + " now"}
+			c.Path, c.Heal = t.Path, true
+			return
 		}
-		published++
 	}
-	return published, mount.Health{State: telemetry.MountHealthy}
+	if r.Recovery != nil {
+		c.Health = mount.Health{State: telemetry.MountStale, Reason: telemetry.StaleDeviceChanged, Detail: "a recovery of it was interrupted"}
+		c.Heal = true
+	}
+}
+
+func (n *node) lookAtStaging(ctx context.Context, r *stage.Record, status nvme.Status) mount.Health {
+	if r.Block {
+		return mount.Health{State: telemetry.MountHealthy}
+	}
+	h := n.cfg.Mounter.Inspect(ctx, mount.InspectRequest{
+		Target: r.StagingPath, Num: status.Num, Device: status.Path, FSType: r.FSType, ReadOnly: r.ReadOnly,
+	})
+	if h.State == "" && r.Recovery != nil {
+		return mount.Health{State: telemetry.MountStale, Reason: telemetry.StaleDeviceChanged, Detail: "a recovery of it was interrupted"}
+	}
+	return h
+}
+
+// renewable tells whether a file system that has stopped can be checked and mounted anew. It lives on as
+// long as anybody has it mounted; and one that is staged read-only is not checked, so that it would be the
+// same again.
+func (n *node) renewable(r *stage.Record, c *Condition) bool {
+	if c.Reason != telemetry.StaleIOError && c.Reason != telemetry.StaleReadOnly {
+		return false
+	}
+	for _, t := range r.Targets {
+		if _, mounted, err := n.cfg.Mounter.At(t.Path); mounted || err != nil {
+			c.Detail += "; delete the pods that use it: it is checked and mounted anew when none is left"
+			return false
+		}
+	}
+	if r.ReadOnly {
+		c.Detail += "; it is staged read-only and not checked: use it writable once, or run fsck by hand"
+		return false
+	}
+	return true
 }
 
 // heldBy are the former devices whose file systems are still alive. The kernel gives a name away
@@ -118,12 +148,9 @@ func (n *node) heldBy(r *stage.Record) []string {
 	if len(r.Former) == 0 || r.Block {
 		return nil
 	}
-	records, err := n.cfg.Records.List()
-	if err != nil {
-		return nil
-	}
+	records, _ := n.cfg.Records.List() // of one that cannot be read it is not known to have the name
 	return slices.DeleteFunc(slices.Clone(r.Former), func(name string) bool {
-		reused := slices.ContainsFunc(records, func(o *stage.Record) bool { return filepath.Base(o.Device) == name })
+		reused := slices.ContainsFunc(records, func(o *stage.Record) bool { return o.BootID == n.cfg.BootID && filepath.Base(o.Device) == name })
 		return reused || !n.cfg.Mounter.Held(r.FSType, name)
 	})
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
 )
 
@@ -16,9 +18,12 @@ type node struct {
 	csi.UnimplementedNodeServer
 	driver *Driver
 	cfg    NodeConfig
+	stale  *staleSeen
 }
 
-func newNode(d *Driver, cfg NodeConfig) *node { return &node{driver: d, cfg: cfg} }
+func newNode(d *Driver, cfg NodeConfig) *node {
+	return &node{driver: d, cfg: cfg, stale: &staleSeen{since: map[string]time.Time{}}}
+}
 
 func (n *node) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
 	return &csi.NodeGetInfoResponse{NodeId: n.cfg.ID.String()}, nil
@@ -49,6 +54,22 @@ func (n *node) connector(simulated bool) Transport {
 
 func (n *node) connectorOf(r *stage.Record) Transport {
 	return n.connector(r.Context[keySimulated] == yes)
+}
+
+// attachmentOf reads the publish context of a volume for this node.
+func (n *node) attachmentOf(id volumeID, context map[string]string) (attachment, error) {
+	a, err := parseAttachment(context, n.cfg.ID)
+	a.target.Fenced = rds.MatchesSlot(a.target.NQN, id.Slot)
+	return a, err
+}
+
+// attachmentIn reads the publish context that a record has kept.
+func (n *node) attachmentIn(r *stage.Record) (attachment, error) {
+	id, err := n.driver.parseVolumeID(r.VolumeID)
+	if err != nil {
+		return attachment{}, err
+	}
+	return n.attachmentOf(id, r.Context)
 }
 
 // record finds what this node has staged of a volume.

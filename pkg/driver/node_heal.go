@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
@@ -20,44 +22,55 @@ const namespaceTimeout = 5 * time.Second
 // heal brings a volume back whose device is gone or changed: it connects again, and mounts again what
 // was mounted. A volume that was fenced is refused by the array, however often it is tried: its NQN
 // is no more.
-func (n *node) heal(ctx context.Context, r *stage.Record, c Condition, since time.Time) (err error) {
+//
+// attaching ends, at the latest with ctx, when somebody else asks for the volume; it bounds what comes
+// before anything is taken down.
+func (n *node) heal(ctx, attaching context.Context, r *stage.Record, c Condition) (err error) {
 	ctx, span := n.cfg.Tracer.StartRoot(ctx, "mount.recovery")
 	defer func() { span.End(err) }()
 	telemetry.Link(ctx, r.TraceParent)
 	span.Set(telemetry.VolumeID(r.VolumeID), telemetry.NQN(r.NQN), telemetry.StaleReasonAttr(c.Reason))
-	_, err = n.cfg.Mounter.Recover(ctx, n.recovery(ctx, r, c, since))
+	m, err := n.recovery(ctx, attaching, r, c)
 	if err != nil {
 		return err
 	}
+	if _, err = n.cfg.Mounter.Recover(ctx, m); err != nil {
+		return err
+	}
+	n.stale.end(r.VolumeID)
 	r.Recovery = nil
 	r.Former = n.heldBy(r)
 	return n.save(r)
 }
 
-func (n *node) recovery(ctx context.Context, r *stage.Record, c Condition, since time.Time) mount.Recovery {
+func (n *node) recovery(ctx, attaching context.Context, r *stage.Record, c Condition) (mount.Recovery, error) {
+	since, _ := n.stale.begin(r.VolumeID)
+	status, err := n.connectorOf(r).Status(ctx, r.NQN, r.HostNQN)
 	m := mount.Recovery{
 		VolumeID: r.VolumeID, Staging: r.StagingPath, Block: r.Block, FSType: r.FSType, Options: r.MountFlags, ReadOnly: r.ReadOnly,
 		Renew: c.Reason == telemetry.StaleIOError || c.Reason == telemetry.StaleReadOnly,
-		Since: since, Ours: n.ours(r),
-		Attach: func(ctx context.Context) (mount.Attached, error) { return n.reattach(ctx, r) },
+		Since: since, Ours: n.ours(r), Known: status.Num,
+		Attach: func(ctx context.Context) (mount.Attached, error) {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			defer context.AfterFunc(attaching, cancel)()
+			return n.reattach(ctx, r)
+		},
 		Begin: func(paths []string) error {
 			r.Recovery = &stage.Recovery{Since: since, Paths: paths}
 			return n.save(r)
 		},
 	}
-	if status, err := n.connectorOf(r).Status(ctx, r.NQN, r.HostNQN); err == nil {
-		m.Known = status.Num
-	}
 	for _, t := range r.Targets {
 		restore := r.Recovery != nil && slices.Contains(r.Recovery.Paths, t.Path)
 		m.Publish = append(m.Publish, mount.Publication{Path: t.Path, ReadOnly: t.ReadOnly, Restore: restore})
 	}
-	return m
+	return m, err
 }
 
 // reattach connects the volume of a record again, under the NQN it had.
 func (n *node) reattach(ctx context.Context, r *stage.Record) (mount.Attached, error) {
-	a, err := parseAttachment(r.Context, n.cfg.ID)
+	a, err := n.attachmentIn(r)
 	if err != nil {
 		return mount.Attached{}, err
 	}
@@ -117,18 +130,27 @@ func (n *node) reconnect(ctx context.Context, r *stage.Record, a attachment) (nv
 	return conn.Connect(ctx, a.target)
 }
 
-// healFirst heals a volume that a call finds stale before it goes on with it.
-func (n *node) healFirst(ctx context.Context, r *stage.Record) error {
+// healFirst heals a volume that a call finds stale before it goes on with it. What is wrong at a path
+// other than the call's own keeps it from nothing.
+func (n *node) healFirst(ctx context.Context, r *stage.Record, path string) error {
 	if !r.Staged(n.cfg.BootID) {
 		return nil
 	}
 	c := n.look(ctx, r)
+	n.noteCondition(ctx, c)
 	if !c.Heal {
 		if c.State == telemetry.MountStale || c.State == telemetry.MountReadOnly {
 			return fault.Errorf("", fault.StaleMount, "%s", c.Detail)
 		}
 		return nil
 	}
-	n.cfg.Mounter.ReportStale(ctx, r.VolumeID, c.Health)
-	return n.heal(ctx, r, c, time.Now())
+	err := n.heal(ctx, ctx, r, c)
+	if err == nil {
+		return nil
+	}
+	if c = n.look(ctx, r); c.Path != "" && c.Path != path {
+		n.driver.cfg.Log.Warn("a publish path could not be healed", append(telemetry.LogFields(ctx), zap.String("volume_id", r.VolumeID), zap.Error(err))...)
+		return nil
+	}
+	return err
 }

@@ -39,7 +39,7 @@ func (m *machine) mustBe(t testing.TB, v *volume, state telemetry.MountState, re
 
 func (m *machine) heal(t testing.TB, v *volume) error {
 	t.Helper()
-	return m.driver.Staged().Heal(soon(t), v.VolumeId, time.Now())
+	return m.driver.Staged().Heal(soon(t), v.VolumeId)
 }
 
 func (m *machine) mustHeal(t testing.TB, v *volume) {
@@ -300,7 +300,7 @@ func TestReleaseLetsGoOfWhatTheKernelWaitsFor(t *testing.T) {
 	name := r.a.controllerOf(v.nqn())
 	ask := func() {
 		t.Helper()
-		if err := r.a.config().Records.AskRelease(stage.Release{VolumeID: v.VolumeId, NQN: v.nqn()}); err != nil {
+		if err := r.a.config().Records.AskRelease(stage.Release{VolumeID: v.VolumeId, NQN: v.nqn(), AskedAt: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -311,7 +311,7 @@ func TestReleaseLetsGoOfWhatTheKernelWaitsFor(t *testing.T) {
 	r.a.mustBe(t, v, telemetry.MountHealthy, "", false)
 	r.a.nvme.SetState(name, "connecting")
 	ask()
-	if c := r.a.condition(t, v); !c.Heal {
+	if c := r.a.condition(t, v); !c.Release {
 		t.Fatalf("condition %+v", c)
 	}
 	r.a.mayRevoke(v.nqn())
@@ -324,11 +324,11 @@ func TestReleaseLetsGoOfWhatTheKernelWaitsFor(t *testing.T) {
 func TestAReleaseIsForOneNQNOnly(t *testing.T) {
 	r := newRig(t)
 	v := r.attached(t, "v", mounted("ext4", singleWriter))
-	if err := r.a.config().Records.AskRelease(stage.Release{VolumeID: v.VolumeId, NQN: v.nqn() + "0"}); err != nil {
+	if err := r.a.config().Records.AskRelease(stage.Release{VolumeID: v.VolumeId, NQN: v.nqn() + "0", AskedAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	r.a.nvme.SetState(r.a.controllerOf(v.nqn()), "connecting")
-	if c := r.a.condition(t, v); c.Heal {
+	if c := r.a.condition(t, v); c.Heal || c.Release {
 		t.Errorf("condition %+v", c)
 	}
 }

@@ -91,7 +91,7 @@ func newPublication(n *node, r *stage.Record, req *csi.NodePublishVolumeRequest)
 }
 
 func (p *publication) run(ctx context.Context) (repeat bool, err error) {
-	if err := p.node.healFirst(ctx, p.record); err != nil {
+	if err := p.node.healFirst(ctx, p.record, p.target.Path); err != nil {
 		return false, err
 	}
 	if err := p.allowed(); err != nil {

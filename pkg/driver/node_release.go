@@ -3,6 +3,8 @@ package driver
 import (
 	"context"
 
+	"go.uber.org/zap"
+
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
@@ -16,17 +18,8 @@ func (n *node) release(ctx context.Context, r *stage.Record, proof string) error
 	if err := ctx.Err(); err != nil { // a call that is over revokes nothing
 		return err
 	}
-	conn := n.connectorOf(r)
-	attached, err := conn.Status(ctx, r.NQN, r.HostNQN)
-	if err != nil {
+	if err := n.revoke(ctx, r, proof); err != nil {
 		return err
-	}
-	if err := conn.Revoke(ctx, r.NQN, r.HostNQN, telemetry.DisconnectRecovery); err != nil {
-		return err
-	}
-	if attached.Link != nvme.LinkGone {
-		telemetry.Event(ctx, n.driver.cfg.Log, "fenced, unsynced data dropped",
-			telemetry.VolumeID(r.VolumeID), telemetry.NQN(r.NQN), telemetry.ReasonAttr(proof))
 	}
 	paths := []string{}
 	for _, t := range r.Targets {
@@ -40,14 +33,47 @@ func (n *node) release(ctx context.Context, r *stage.Record, proof string) error
 			return err
 		}
 	}
-	if err := conn.Disconnect(ctx, r.NQN, r.HostNQN, telemetry.DisconnectRecovery); err != nil {
+	if err := n.connectorOf(r).Disconnect(ctx, r.NQN, r.HostNQN, telemetry.DisconnectRecovery); err != nil {
 		return err
 	}
-	if err := n.cfg.Records.Delete(r.VolumeID); err != nil {
-		return fault.E("", fault.Internal, err)
-	}
-	return fault.E("", fault.Internal, n.cfg.Records.WithdrawRelease(r.VolumeID))
+	n.stale.end(r.VolumeID)
+	return fault.E("", fault.Internal, n.cfg.Records.Delete(r.VolumeID))
 }
+
+// revoke takes the controllers of a revoked attachment away from whoever uses their devices.
+func (n *node) revoke(ctx context.Context, r *stage.Record, proof string) error {
+	conn := n.connectorOf(r)
+	status, err := conn.Status(ctx, r.NQN, r.HostNQN)
+	if err != nil {
+		return err
+	}
+	if err := conn.Revoke(ctx, r.NQN, r.HostNQN, telemetry.DisconnectRecovery); err != nil {
+		return err
+	}
+	if status.Link != nvme.LinkGone {
+		telemetry.Event(ctx, n.driver.cfg.Log, "fenced, unsynced data dropped",
+			telemetry.VolumeID(r.VolumeID), telemetry.NQN(r.NQN), telemetry.ReasonAttr(proof))
+	}
+	return nil
+}
+
+// preempt is for a stage that finds a recovery at its volume. If it brings another NQN the old attachment
+// is revoked, and so is what the recovery may hang on: it ends then, and the next call finds the volume free.
+func (n *node) preempt(ctx context.Context, id, nqn string) {
+	r, found, err := n.load(id)
+	if err != nil || !found || nqn == "" || r.NQN == nqn || ctx.Err() != nil {
+		return
+	}
+	if err := n.revoke(ctx, r, anotherNQN); err != nil {
+		n.driver.cfg.Log.Warn("a recovery cannot be ended", append(telemetry.LogFields(ctx), zap.String("volume_id", id), zap.Error(err))...)
+	}
+}
+
+// The proofs of revocation.
+const (
+	anotherNQN    = "it is published to this node under another NQN"
+	operatorAsked = "an operator asked for it"
+)
 
 // releaseAsked does what an operator asked for by the command release. A volume that is connected and
 // has its device is not let go of by force: it can be unmounted like any other.
@@ -62,5 +88,5 @@ func (n *node) releaseAsked(ctx context.Context, r *stage.Record) error {
 		}
 		return fault.Errorf("release volume "+r.VolumeID, fault.Precondition, "it is connected; nothing was done: delete the pods that use it instead")
 	}
-	return fault.Wrap("release volume "+r.VolumeID, n.release(ctx, r, "an operator asked for it"))
+	return fault.Wrap("release volume "+r.VolumeID, n.release(ctx, r, operatorAsked))
 }

@@ -24,7 +24,7 @@ func (n *node) NodeStageVolume(ctx context.Context, req *csi.NodeStageVolumeRequ
 	if err := checkCapability(req.GetVolumeCapability()); err != nil {
 		return nil, err
 	}
-	a, err := parseAttachment(req.GetPublishContext(), n.cfg.ID)
+	a, err := n.attachmentOf(id, req.GetPublishContext())
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (s *staging) run(ctx context.Context) (repeat bool, err error) {
 	if err := s.node.save(s.record); err != nil {
 		return false, s.unlessKnown(err)
 	}
-	if err := s.node.healFirst(ctx, s.record); err != nil {
+	if err := s.node.healFirst(ctx, s.record, ""); err != nil {
 		return false, notFinal(err)
 	}
 	dev, err := s.connect(ctx)
@@ -156,7 +156,7 @@ func (n *node) stillUsed(old *stage.Record) error {
 // same reason. Another host NQN proves nothing of the kind.
 func (n *node) leaveOld(ctx context.Context, old *stage.Record, nqn string) (err error) {
 	if old.NQN != nqn {
-		err = n.release(ctx, old, "it is published to this node under another NQN")
+		err = n.release(ctx, old, anotherNQN)
 	} else {
 		unwiped := *old
 		unwiped.Format = stage.FormatNone

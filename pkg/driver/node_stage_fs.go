@@ -22,6 +22,14 @@ func (s *staging) use(ctx context.Context, dev nvme.Device) (repeat bool, err er
 	if s.record.Block {
 		return true, nil
 	}
+	at, mounted, err := s.node.cfg.Mounter.At(s.record.StagingPath)
+	if err != nil {
+		return false, err
+	}
+	if mounted && at.Device() != dev.Num {
+		return false, fault.Errorf("", fault.StaleMount, "%s is mounted from device %s, and the volume is device %s (%s) now; "+
+			"nothing was done to either", s.record.StagingPath, at.Device(), dev.Num, dev.Path)
+	}
 	if len(mounts) == 0 { // a mounted device is never probed, checked or formatted
 		if err := s.prepare(ctx, dev); err != nil {
 			return false, err

@@ -87,7 +87,7 @@ func (n *node) takeDown(ctx context.Context, r *stage.Record, reason telemetry.D
 // blank. A device that is away is connected once more; while it cannot be, the record stays.
 func (n *node) wipe(ctx context.Context, r *stage.Record, dev nvme.Device) error {
 	if dev.Num.IsZero() {
-		a, err := parseAttachment(r.Context, n.cfg.ID)
+		a, err := n.attachmentIn(r)
 		if err == nil {
 			dev, err = n.connectorOf(r).Connect(ctx, a.target)
 		}

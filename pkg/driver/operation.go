@@ -69,6 +69,9 @@ func (d *Driver) exclusively(ctx context.Context, op telemetry.Operation, req an
 	}
 	end, err := locks.begin(key, string(op))
 	if err != nil {
+		if r, ok := req.(*csi.NodeStageVolumeRequest); ok && d.node != nil && locks.heldBy(key) == recoveryHolder {
+			d.node.preempt(ctx, key, r.GetPublishContext()[keyNQN])
+		}
 		return nil, err
 	}
 	defer end()

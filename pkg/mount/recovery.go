@@ -2,6 +2,10 @@ package mount
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -114,7 +118,7 @@ func (m *Mounter) renew(ctx context.Context, r Recovery, a Attached) (changed bo
 	if staging && r.FSType == btrfs {
 		// Btrfs refuses a second device with the UUID of one that is mounted, dead or not
 		// (fs/btrfs/volumes.c, device_list_add): all mounts of the dead one go first.
-		if err := m.takeDownAll(ctx, r, publications); err != nil {
+		if err := m.coverAll(ctx, r, publications); err != nil {
 			return true, err
 		}
 	}
@@ -123,12 +127,11 @@ func (m *Mounter) renew(ctx context.Context, r Recovery, a Attached) (changed bo
 			return true, err
 		}
 	}
-	for _, p := range publications {
-		if err := m.republish(ctx, r, a, p); err != nil {
-			return true, err
-		}
+	var errs []error
+	for _, p := range publications { // one that is in the way keeps no other from being healed
+		errs = append(errs, m.republish(ctx, r, a, p))
 	}
-	return true, nil
+	return true, errors.Join(errs...)
 }
 
 func (m *Mounter) takeDownAll(ctx context.Context, r Recovery, publications []Publication) error {
@@ -172,6 +175,10 @@ func (m *Mounter) stagingStale(r Recovery, a Attached) (bool, error) {
 	return r.Renew || len(layers) == 0 || slices.ContainsFunc(layers, other), err
 }
 
+// stepTimeout bounds each unmount and mount of a recovery: one that hangs in the kernel goes on by
+// itself, and the next try waits for it, but meanwhile the volume is nobody's.
+const stepTimeout = time.Minute
+
 // restage mounts the device at the staging path in place of the dead one. The file system is checked
 // first, as it lost its device under way; never while it is mounted.
 func (m *Mounter) restage(ctx context.Context, r Recovery, a Attached) error {
@@ -187,45 +194,46 @@ func (m *Mounter) restage(ctx context.Context, r Recovery, a Attached) error {
 			return err
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
 	_, err = m.Mount(ctx, MountRequest{
 		Device: a.Path, Num: a.Num, Target: r.Staging, FSType: r.FSType, Options: r.Options, ReadOnly: r.ReadOnly, Live: a.Live,
 	})
 	return err
 }
 
-// republish swaps one path. Between the two steps a container that starts would find an empty
-// directory, so nothing else is done between them.
+// republish swaps one path. What a container finds there between the two steps is an empty directory of
+// this machine, so both are done or neither, whatever becomes of the caller, and where the second fails
+// the path is covered.
 func (m *Mounter) republish(ctx context.Context, r Recovery, a Attached, p Publication) error {
+	if _, err := os.Stat(filepath.Dir(p.Path)); errors.Is(err, fs.ErrNotExist) {
+		return nil // kubelet has taken the pod's directory away: there is nothing to come back to
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
 	if err := m.takeDown(ctx, p.Path, r.Ours); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
 	source := r.Staging
 	if r.Block {
 		source = a.Path
 	}
-	_, err := m.Bind(ctx, BindRequest{
-		Source: source, Target: p.Path, Num: a.Num, Block: r.Block, ReadOnly: p.ReadOnly, Options: r.Options, Live: a.Live,
-	})
+	// The flags are those of the staging mount, as at the first publish.
+	_, err := m.Bind(ctx, BindRequest{Source: source, Target: p.Path, Num: a.Num, Block: r.Block, ReadOnly: p.ReadOnly, Live: a.Live})
+	if err != nil && !r.Block {
+		err = errors.Join(err, m.cover(p.Path))
+	}
 	return err
 }
 
 // takeDown unmounts every layer at path and leaves the directory or file where it is.
 func (m *Mounter) takeDown(ctx context.Context, path string, ours func(host.MountPoint) bool) error {
-	op := "unmount " + path
-	path, err := m.Canonical(path)
-	if err != nil {
-		return fault.Wrap(op, err)
-	}
-	start := time.Now()
-	count := make(chan int, 1)
-	err = m.tableCalls.do(ctx, path, func() error {
-		unmounted, err := m.unmountLayers(ctx, path, ours)
-		count <- unmounted
-		return err
-	})
-	err = unmountEnded(op, err)
-	if err != nil || <-count > 0 {
-		m.metrics.RecordMountOp(ctx, telemetry.MountOpUnmount, err, time.Since(start))
-	}
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	_, err := m.clear(ctx, path, func(at host.MountPoint) bool { return IsCover(at) || ours(at) }, false)
 	return err
 }

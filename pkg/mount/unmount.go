@@ -19,36 +19,48 @@ import (
 // is busy is reported (MountBusy), and what hangs past ctx too (Unavailable), because only a file
 // system that is really unmounted has written all its data.
 func (m *Mounter) Unmount(ctx context.Context, target string, ours func(host.MountPoint) bool) (noop bool, err error) {
+	if ours == nil {
+		return false, fault.Errorf("unmount "+target, fault.Internal, "the caller does not say which mounts are its own")
+	}
+	done, err := m.clear(ctx, target, ours, true)
+	return err == nil && done == cleared{}, err
+}
+
+// cleared is what clear has done.
+type cleared struct {
+	unmounted int
+	removed   bool
+}
+
+// clear unmounts every layer at target that is ours, and then removes the target or leaves it bare.
+func (m *Mounter) clear(ctx context.Context, target string, ours func(host.MountPoint) bool, remove bool) (done cleared, err error) {
 	op := "unmount " + target
 	if target, err = m.Canonical(target); err != nil {
-		return false, fault.Wrap(op, err)
+		return done, fault.Wrap(op, err)
 	}
-	if ours == nil {
-		return false, fault.Errorf(op, fault.Internal, "the caller does not say which mounts are its own")
-	}
-	start, unmounted, removed := time.Now(), 0, false
+	start, result := time.Now(), make(chan cleared, 1)
 	err = m.tableCalls.do(ctx, target, func() (err error) {
-		if unmounted, err = m.unmountLayers(ctx, target, ours); err != nil {
-			return err
+		var c cleared
+		if c.unmounted, err = m.unmountLayers(ctx, target, ours); err == nil && remove {
+			c.removed, err = m.removeTarget(target)
 		}
-		removed, err = m.removeTarget(target)
+		result <- c
 		return err
 	})
-	hangs := errors.Is(err, errHangs) // then the call may still be counting
+	select {
+	case done = <-result:
+	default: // it was not begun, or has not come back
+	}
 	err = unmountEnded(op, err)
-	if hangs {
-		m.metrics.RecordMountOp(ctx, telemetry.MountOpUnmount, err, time.Since(start))
-		return false, err
-	}
-	if unmounted > 0 || err != nil {
+	if done.unmounted > 0 || err != nil {
 		m.metrics.RecordMountOp(ctx, telemetry.MountOpUnmount, err, time.Since(start))
 	}
-	return err == nil && unmounted == 0 && !removed, err
+	return done, err
 }
 
 // unmountEnded says what a call that did not come back means.
 func unmountEnded(op string, err error) error {
-	if !errors.Is(err, errHangs) {
+	if !errors.Is(err, errHangs) || errors.Is(err, context.Canceled) {
 		return fault.Wrap(op, err)
 	}
 	return fault.E(op, fault.Unavailable, fmt.Errorf("umount still hangs: %w; it goes on and is not forced, since that would lose "+

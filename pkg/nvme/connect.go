@@ -25,7 +25,7 @@ func (h *Host) Connect(ctx context.Context, t Target) (Device, error) {
 	if err := t.validate(); err != nil {
 		return Device{}, fault.E(op, fault.Invalid, err)
 	}
-	portals, err := h.order(t)
+	portals, usable, err := h.order(t)
 	if err != nil {
 		return Device{}, fault.Wrap(op, err)
 	}
@@ -33,7 +33,7 @@ func (h *Host) Connect(ctx context.Context, t Target) (Device, error) {
 	defer stop()
 
 	var failed []error
-	for i, p := range portals {
+	for i, p := range portals[:usable] {
 		d, shared, err := h.attach(ctx, t, p, i+1, wake)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("portal %s: %w", p, err))
@@ -68,26 +68,41 @@ func worst(op string, failed []error) error {
 // order puts portals first that have a controller already. A controller for this NQN through an
 // address that is not asked for is refused: it may be another array with a volume of that name,
 // and the kernel would take both for one (facts/nvme.md §4 rule 1).
-func (h *Host) order(t Target) ([]Portal, error) {
+//
+// usable is how many of the portals may be connected for the device: all, unless there is a controller
+// whose device is not a multipath head. Then only those that have one: another portal would show the
+// same volume as a second disk, beside the first with what waits to be written to it.
+func (h *Host) order(t Target) (portals []Portal, usable int, err error) {
 	ours, err := h.tree.of(t.NQN, t.HostNQN)
 	if err != nil {
-		return nil, fault.E("look at sysfs", fault.Unavailable, err)
+		return nil, 0, fault.E("look at sysfs", fault.Unavailable, err)
 	}
+	ours = slices.DeleteFunc(ours, controller.going)
 	var there, others []Portal
 	for _, p := range t.Portals {
-		if slices.ContainsFunc(ours, func(c controller) bool { return !c.going() && c.portal.same(p) }) {
+		if slices.ContainsFunc(ours, func(c controller) bool { return c.portal.same(p) }) {
 			there = append(there, p)
 		} else {
 			others = append(others, p)
 		}
 	}
 	for _, c := range ours {
-		if !c.going() && !slices.ContainsFunc(t.Portals, c.portal.same) {
-			return nil, fault.Errorf("adopt "+c.name, fault.Precondition,
+		if !slices.ContainsFunc(t.Portals, c.portal.same) {
+			return nil, 0, fault.Errorf("adopt "+c.name, fault.Precondition,
 				"it is connected to this NQN through %s, which is not asked for: unstage the volume on this node first", c.portal)
 		}
 	}
-	return append(there, others...), nil
+	usable = len(t.Portals)
+	if slices.ContainsFunc(ours, func(c controller) bool { return !h.sharesDevice(c) }) {
+		usable = len(there)
+	}
+	return append(there, others...), usable, nil
+}
+
+// sharesDevice tells whether the device of a controller is known to be a multipath head.
+func (h *Host) sharesDevice(c controller) bool {
+	disks, err := h.tree.disks(c)
+	return err == nil && len(disks) > 0 && !slices.ContainsFunc(disks, func(d disk) bool { return !d.shared })
 }
 
 // attach connects through one portal, the number-th that is tried, and waits for the device.
@@ -111,14 +126,10 @@ func (h *Host) settleIn(ctx context.Context, t Target, d Device, shared bool) {
 	if !d.Adopted {
 		h.reportGranted(ctx, d.Controller, t.Options)
 	}
-	if !shared {
+	if !shared || !t.Fenced {
 		return
 	}
-	c, err := h.tree.controller(d.Controller)
-	if err == nil {
-		err = h.keepHead(ctx, c)
-	}
-	if err != nil {
+	if err := h.keepHeads(ctx, t.NQN); err != nil {
 		h.logFailure(ctx, "make the kernel keep "+d.Path+" for a while after its controller", err)
 	}
 }

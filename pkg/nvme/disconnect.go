@@ -29,7 +29,12 @@ func (h *Host) Disconnect(ctx context.Context, nqn, hostNQN string, reason telem
 	if len(ours) == 0 {
 		return nil
 	}
-	return fault.Wrap(op, h.remove(ctx, ours, reason, func() ([]controller, error) { return h.tree.of(nqn, hostNQN) }))
+	all := removal{
+		controllers: ours,
+		left:        func() ([]controller, error) { return h.tree.of(nqn, hostNQN) },
+		last:        true,
+	}
+	return fault.Wrap(op, h.remove(ctx, all, reason))
 }
 
 // settled waits for writes to /dev/nvme-fabrics that may yet make a controller for the NQN.
@@ -54,13 +59,20 @@ func (h *Host) dismiss(ctx context.Context, a *attempt) error {
 	if err != nil || len(found) == 0 {
 		return err
 	}
-	return h.remove(ctx, found, telemetry.DisconnectRollback, mine)
+	return h.remove(ctx, removal{controllers: found, left: mine}, telemetry.DisconnectRollback)
+}
+
+// removal is of controllers that nothing uses.
+type removal struct {
+	controllers []controller
+	left        func() ([]controller, error) // those of them that are still there
+	last        bool                         // no other controller of their subsystem is wanted
 }
 
 // remove deletes the controllers once nothing uses their devices, and waits until left finds
 // none.
-func (h *Host) remove(ctx context.Context, cs []controller, reason telemetry.DisconnectReason, left func() ([]controller, error)) error {
-	return h.disconnecting(ctx, cs[0], reason, func(ctx context.Context) error { return h.deleteAll(ctx, cs, left) })
+func (h *Host) remove(ctx context.Context, r removal, reason telemetry.DisconnectReason) error {
+	return h.disconnecting(ctx, r.controllers[0], reason, func(ctx context.Context) error { return h.deleteAll(ctx, r) })
 }
 
 // disconnecting is the step nvme.disconnect: it calls look until that has nothing left to say.
@@ -107,31 +119,33 @@ func (h *Host) unused(ctx context.Context, cs []controller) error {
 func deletePath(c controller) string { return filepath.Join(c.dir, "delete_controller") }
 
 // deleteAll asks for the removal of those of cs that are left and not yet going, which nothing
-// may use: each time, as the device of one that was never live comes later. What is not among cs
-// is never deleted.
-func (h *Host) deleteAll(ctx context.Context, cs []controller, left func() ([]controller, error)) error {
-	remaining, err := left()
+// may use: each time, as the device of one that was never live comes later. What is not among the
+// removal's is never deleted.
+func (h *Host) deleteAll(ctx context.Context, r removal) error {
+	remaining, err := r.left()
 	if err != nil {
 		return err
 	}
 	doomed := slices.DeleteFunc(slices.Clone(remaining), func(c controller) bool {
-		meant := slices.ContainsFunc(cs, func(k controller) bool { return k.name == c.name })
+		meant := slices.ContainsFunc(r.controllers, func(k controller) bool { return k.name == c.name })
 		return !meant || strings.HasPrefix(c.state, stateDeleting)
 	})
 	if err := h.unused(ctx, doomed); err != nil {
 		return errStop{err}
 	}
-	for _, c := range doomed {
-		if err := h.dropHead(ctx, c); err != nil {
+	if r.last {
+		if err := h.dropHeads(ctx, r.controllers[0].nqn); err != nil {
 			return errStop{err}
 		}
+	}
+	for _, c := range doomed {
 		// EBUSY: the kernel deletes no controller that was never live; it may be soon.
 		err := h.calls.write(ctx, deletePath(c), "1")
 		if err != nil && !vanished(err) && !errors.Is(err, unix.EBUSY) && ctx.Err() == nil {
 			return errStop{err}
 		}
 	}
-	if remaining, err = left(); err != nil {
+	if remaining, err = r.left(); err != nil {
 		return err
 	}
 	if len(remaining) > 0 {

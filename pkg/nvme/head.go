@@ -3,6 +3,7 @@ package nvme
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 )
 
@@ -12,28 +13,27 @@ import (
 // connects again in time.
 const headGrace = "60"
 
-// keepHead makes the kernel wait with the removal of the controller's head. Kernels before 6.16 lack
-// the attribute, and a device without a head of its own has none.
-func (h *Host) keepHead(ctx context.Context, c controller) error {
-	return h.delayRemoval(ctx, c, headGrace)
+// keepHeads makes the kernel wait with the removal of the heads of a subsystem.
+func (h *Host) keepHeads(ctx context.Context, nqn string) error {
+	return h.delayRemoval(ctx, nqn, headGrace)
 }
 
-// dropHead makes the head go together with the controller. A head that stays would queue writes
-// for a session that must not come, and keep its identifiers from the next one.
-func (h *Host) dropHead(ctx context.Context, c controller) error { return h.delayRemoval(ctx, c, "0") }
+// dropHeads makes them go together with their last controller, or now if it has gone already. A head
+// that stays would queue writes for a session that must not come, and keep its identifiers from the
+// next one.
+func (h *Host) dropHeads(ctx context.Context, nqn string) error { return h.delayRemoval(ctx, nqn, "0") }
 
-func (h *Host) delayRemoval(ctx context.Context, c controller, seconds string) error {
-	disks, err := h.tree.disks(c)
-	if _, known := errors.AsType[errUnusable](err); known {
-		return nil
-	}
+// delayRemoval sets the attribute of every head of the subsystem. Kernels before 6.16 lack it, and a
+// device without a head of its own has none.
+func (h *Host) delayRemoval(ctx context.Context, nqn, seconds string) error {
+	dirs, err := h.tree.headsOf(nqn)
 	if err != nil {
 		return err
 	}
-	for _, d := range disks {
-		path := filepath.Join(d.dir, "delayed_removal_secs")
+	for _, dir := range dirs {
+		path := filepath.Join(dir, "delayed_removal_secs")
 		now, err := h.tree.attrs.Read(path)
-		if vanished(err) || err == nil && now == seconds || !d.shared {
+		if vanished(err) || err == nil && now == seconds {
 			continue
 		}
 		if err == nil {
@@ -44,4 +44,33 @@ func (h *Host) delayRemoval(ctx context.Context, c controller, seconds string) e
 		}
 	}
 	return nil
+}
+
+// headsOf lists the directories of the heads below the subsystems of an NQN.
+func (t tree) headsOf(nqn string) ([]string, error) {
+	entries, err := t.class("nvme-subsystem")
+	if err != nil {
+		return nil, err
+	}
+	var heads []string
+	for _, e := range entries {
+		dir := filepath.Join(t.sys, "class/nvme-subsystem", e.Name())
+		found, err := attribute(t.attrs, dir, "subsysnqn")
+		if errors.Is(err, errGone) || err == nil && found != nqn {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		members, err := os.ReadDir(dir)
+		if err != nil && !vanished(err) {
+			return nil, err
+		}
+		for _, m := range members {
+			if diskName.MatchString(m.Name()) {
+				heads = append(heads, filepath.Join(dir, m.Name()))
+			}
+		}
+	}
+	return heads, nil
 }

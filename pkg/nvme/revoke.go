@@ -25,6 +25,9 @@ func (h *Host) Revoke(ctx context.Context, nqn, hostNQN string, reason telemetry
 	if err != nil {
 		return fault.E(op, fault.Unavailable, err)
 	}
+	if err := h.dropHeads(ctx, nqn); err != nil {
+		return fault.E(op, fault.Unavailable, err)
+	}
 	if len(ours) == 0 {
 		return nil
 	}
@@ -41,9 +44,6 @@ func (h *Host) revokeAll(ctx context.Context, nqn, hostNQN string) error {
 	for _, c := range ours {
 		if strings.HasPrefix(c.state, stateDeleting) {
 			continue
-		}
-		if err := h.dropHead(ctx, c); err != nil {
-			return errStop{err}
 		}
 		if err := ctx.Err(); err != nil { // the caller has gone: revoke nothing behind its back
 			return errStop{err}

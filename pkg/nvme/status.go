@@ -23,11 +23,14 @@ const (
 
 // Status is what can be known of an attachment without opening its device or waiting for anything.
 type Status struct {
-	Link  Link
-	Live  int         // controllers that are live: with native multipath the usable paths
-	Num   host.DevNum // of the block device, also while its controllers are away; zero where they show none
-	Path  string      // of its node
-	State string      // of the first controller that is not live, as the kernel names it
+	Link Link
+	Live int         // controllers that are live: with native multipath the usable paths
+	Away int         // controllers that are not, and may come back
+	Num  host.DevNum // of the block device; zero where there is none. While Away that of a controller that may come back
+	Path string      // of its node
+	// Shared says that further controllers would be further paths to the same device (native multipath).
+	Shared bool
+	State  string // of the first controller that is not live, as the kernel names it
 }
 
 // Status reads sysfs only. Who acts on a device asks Find, which proves it by an open descriptor.
@@ -37,22 +40,26 @@ func (h *Host) Status(_ context.Context, nqn, hostNQN string) (Status, error) {
 	if err != nil {
 		return Status{}, fault.E(op, fault.Unavailable, err)
 	}
-	s := Status{Link: LinkGone}
-	if len(ours) > 0 {
-		s.Link = LinkAway
-	}
+	s, away := Status{Link: LinkGone}, Status{Link: LinkAway}
 	for _, c := range ours {
-		err := h.addDevice(&s, c)
-		if c.state != stateLive {
-			s.State = c.state
-			continue
+		switch {
+		case c.going(): // nothing to wait for: it never comes back
+		case c.state == stateLive:
+			s.Link = LinkLive
+			s.Live++
+			if err := h.addDevice(&s, c); err != nil {
+				return Status{}, fault.E(op, fault.Unavailable, err)
+			}
+		default:
+			away.State = c.state
+			away.Away++
+			_ = h.addDevice(&away, c) // only to know what waits, if that can be told
 		}
-		if err != nil {
-			return Status{}, fault.E(op, fault.Unavailable, err)
-		}
-		s.Link = LinkLive
-		s.Live++
 	}
+	if s.Link == LinkGone && away.State != "" {
+		return away, nil
+	}
+	s.State, s.Away = away.State, away.Away
 	return s, nil
 }
 
@@ -69,7 +76,7 @@ func (h *Host) addDevice(s *Status, c controller) error {
 		if !s.Num.IsZero() && s.Num != num {
 			return fmt.Errorf("%s and %s both belong to it", s.Path, d.name)
 		}
-		s.Num, s.Path = num, filepath.Join(h.tree.dev, d.name)
+		s.Num, s.Path, s.Shared = num, filepath.Join(h.tree.dev, d.name), d.shared
 	}
 	if _, known := errors.AsType[errUnusable](err); known {
 		return nil

@@ -36,11 +36,11 @@ func TestStatusFollowsTheController(t *testing.T) {
 				t.Errorf("before: %+v", s)
 			}
 			d := r.connect(t)
-			if s := r.status(t); s != (nvme.Status{Link: nvme.LinkLive, Live: 1, Num: d.Num, Path: d.Path}) {
+			if s := r.status(t); s != (nvme.Status{Link: nvme.LinkLive, Live: 1, Num: d.Num, Path: d.Path, Shared: o.Multipath && !o.SingleController}) {
 				t.Errorf("connected: %+v, the device is %+v", s, d)
 			}
 			r.SetState(d.Controller, "connecting")
-			if s := r.status(t); s != (nvme.Status{Link: nvme.LinkAway, Num: d.Num, Path: d.Path, State: "connecting"}) {
+			if s := r.status(t); s != (nvme.Status{Link: nvme.LinkAway, Num: d.Num, Path: d.Path, State: "connecting", Away: 1, Shared: o.Multipath && !o.SingleController}) {
 				t.Errorf("target away: %+v", s)
 			}
 			r.SetState(d.Controller, "live")
@@ -148,6 +148,7 @@ func TestRevokeThatHangsIsReported(t *testing.T) {
 // A kernel that can keeps the head for a while, and gives it up where it is wanted gone.
 func TestTheHeadOutlivesItsControllerForAWhile(t *testing.T) {
 	r := newRig(t, nvmetest.Options{Multipath: true, DelayedRemoval: true})
+	r.target.Fenced = true
 	d := r.connect(t)
 	attr := filepath.Base(d.Path) + "/delayed_removal_secs="
 	if w := r.Writes(); !slices.Contains(w, attr+"60") {

@@ -38,6 +38,9 @@ type Target struct {
 	HostID  string // a UUID; always sent with the host NQN (facts/nvme.md §1.2)
 	Portals []Portal
 	Options Options
+	// Fenced says that the NQN is never used again once the volume was taken from this host. Only
+	// then may the kernel keep what was written for a session that comes later.
+	Fenced bool
 }
 
 func (t Target) validate() error {

@@ -24,14 +24,18 @@ const (
 	healsAtOnce = 8
 	// After a try that failed, the next waits for so long.
 	firstHealPause, lastHealPause = time.Second, 5 * time.Second
+	// unblockTimeout bounds the removal of controllers.
+	unblockTimeout = time.Minute
+	// corruptPause is that for a file system which only an administrator can repair.
+	corruptPause = 5 * time.Minute
 )
 
 // Volumes are those staged on this node. *driver.Staged fits.
 type Volumes interface {
 	Volumes() ([]string, error)
 	Look(ctx context.Context, id string) (driver.Condition, error)
-	Heal(ctx context.Context, id string, since time.Time) error
-	ReportStale(ctx context.Context, c driver.Condition)
+	Heal(ctx context.Context, id string) error
+	Unblock(ctx context.Context, id string) error
 }
 
 // Node looks at every staged volume all the time: it measures outages, which the kernel mends by
@@ -120,11 +124,6 @@ func (n *Node) lookAtAll(ctx context.Context) {
 	ctx, span := n.tracer.StartRoot(ctx, "reconcile.node")
 	ids, err := n.volumes.Volumes()
 	defer func() { span.End(err) }()
-	if err != nil {
-		n.unknown(err)
-		return
-	}
-	n.cause = ""
 	count, listed := map[telemetry.MountState]int{}, map[string]bool{}
 	for _, id := range ids {
 		listed[id] = true
@@ -137,6 +136,11 @@ func (n *Node) lookAtAll(ctx context.Context) {
 			delete(n.seen, id)
 		}
 	}
+	if err != nil {
+		n.unknown(err)
+		return
+	}
+	n.cause = ""
 	n.check.Store(&telemetry.MountCheck{At: time.Now(), Known: true, Count: count})
 }
 
@@ -145,7 +149,7 @@ func (n *Node) unknown(err error) {
 	n.check.Store(&telemetry.MountCheck{At: n.Check().At})
 	if n.cause != err.Error() {
 		n.cause = err.Error()
-		n.log.Error("the staged volumes cannot be looked at: nothing is healed until they can", zap.Error(err))
+		n.log.Error("not all staged volumes can be looked at: what cannot is not healed", zap.Error(err))
 	}
 }
 
@@ -161,11 +165,14 @@ func (n *Node) look(ctx context.Context, id string) telemetry.MountState {
 		n.seen[id] = w
 	}
 	if c.Busy {
+		if c.Release && !w.unblocking {
+			n.unblock(ctx, w, id)
+		}
 		return w.state
 	}
 	n.outage(ctx, w, c)
-	n.report(ctx, w, c)
-	if c.Heal && w.due() {
+	n.report(w, c)
+	if w.due() && (c.Heal || c.Release || c.Missing > 0 && w.pathsDue()) {
 		n.heal(ctx, w, id)
 	}
 	w.state = c.State

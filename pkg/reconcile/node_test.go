@@ -29,8 +29,8 @@ type volumes struct {
 	err   error
 	heal  func(ctx context.Context, id string) error
 	tries map[string][]time.Time
-	since map[string]time.Time
-	stale []driver.Condition
+
+	unblocked []string
 }
 
 func (v *volumes) Volumes() ([]string, error) {
@@ -50,17 +50,18 @@ func (v *volumes) Look(_ context.Context, id string) (driver.Condition, error) {
 	return v.state[id], nil
 }
 
-func (v *volumes) Heal(ctx context.Context, id string, since time.Time) error {
+func (v *volumes) Heal(ctx context.Context, id string) error {
 	v.mu.Lock()
-	v.tries[id], v.since[id] = append(v.tries[id], time.Now()), since
+	v.tries[id] = append(v.tries[id], time.Now())
 	v.mu.Unlock()
 	return v.heal(ctx, id)
 }
 
-func (v *volumes) ReportStale(_ context.Context, c driver.Condition) {
+func (v *volumes) Unblock(_ context.Context, id string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.stale = append(v.stale, c)
+	v.unblocked = append(v.unblocked, id)
+	return nil
 }
 
 func (v *volumes) set(id string, c driver.Condition) {
@@ -98,7 +99,7 @@ func startLoop(t *testing.T) *loop {
 	l := &loop{
 		wake: make(chan struct{}, 1), reader: sdkmetric.NewManualReader(), logs: logs,
 		volumes: &volumes{
-			state: map[string]driver.Condition{}, tries: map[string][]time.Time{}, since: map[string]time.Time{},
+			state: map[string]driver.Condition{}, tries: map[string][]time.Time{},
 			heal: func(context.Context, string) error { return nil },
 		},
 	}
@@ -190,8 +191,8 @@ func TestAnOutageThatTheKernelMendsIsMeasuredAndNothingElse(t *testing.T) {
 		l.want(t, "rds_csi.nvme.reconnects", "status", "lost", 0)
 		l.want(t, "rds_csi.nvme.outage.duration", "status", "recovered", 20)
 		l.want(t, "rds_csi.mounts", "state", "healthy", 1)
-		if l.volumes.triesOf("v") != 0 || len(l.volumes.stale) != 0 {
-			t.Errorf("%d tries to heal, stale: %+v", l.volumes.triesOf("v"), l.volumes.stale)
+		if l.volumes.triesOf("v") != 0 {
+			t.Errorf("%d tries to heal", l.volumes.triesOf("v"))
 		}
 	})
 }
@@ -209,7 +210,6 @@ func TestALostControllerIsHealedAndCountedOnce(t *testing.T) {
 		}
 		l.volumes.set("v", healthy)
 		after(nodeInterval)
-		lost := time.Now()
 		l.volumes.set("v", gone)
 		after(nodeInterval)
 		l.want(t, "rds_csi.mounts", "state", "stale", 1)
@@ -217,11 +217,8 @@ func TestALostControllerIsHealedAndCountedOnce(t *testing.T) {
 		l.want(t, "rds_csi.nvme.reconnects", "status", "lost", 1)
 		l.want(t, "rds_csi.mounts", "state", "healthy", 1)
 		l.want(t, "rds_csi.mounts", "state", "stale", 0)
-		if len(l.volumes.stale) != 1 || l.volumes.triesOf("v") != 4 {
-			t.Errorf("%d times stale, %d tries", len(l.volumes.stale), l.volumes.triesOf("v"))
-		}
-		if since := l.volumes.since["v"]; since.Sub(lost) > nodeInterval {
-			t.Errorf("counted from %s, lost at %s", since, lost)
+		if l.volumes.triesOf("v") != 4 {
+			t.Errorf("%d tries", l.volumes.triesOf("v"))
 		}
 		if n := l.logs.FilterMessageSnippet("could not be healed").Len(); n != 1 {
 			t.Errorf("the same failure is logged %d times", n)
@@ -324,7 +321,7 @@ func TestWhatCannotBeLookedAtIsAbsent(t *testing.T) {
 		if now, _ := l.value(t, "rds_csi.mount.check.time", "", ""); now != before {
 			t.Errorf("the time of the last look went on from %v to %v", before, now)
 		}
-		if n := l.logs.FilterMessageSnippet("cannot be looked at").Len(); n != 1 {
+		if n := l.logs.FilterMessageSnippet("not all staged volumes can be looked at").Len(); n != 1 {
 			t.Errorf("logged %d times", n)
 		}
 	})
@@ -364,9 +361,54 @@ func TestAVolumeThatACallWorksOnIsLeftAlone(t *testing.T) {
 		l.volumes.set("v", healthy)
 		after(nodeInterval)
 		l.want(t, "rds_csi.nvme.reconnects", "status", "recovered", 0)
-		if l.volumes.triesOf("v") != 0 || len(l.volumes.stale) != 0 {
-			t.Errorf("%d tries, stale %+v", l.volumes.triesOf("v"), l.volumes.stale)
+		if l.volumes.triesOf("v") != 0 {
+			t.Errorf("%d tries", l.volumes.triesOf("v"))
 		}
+	})
+}
+
+// One record that cannot be read keeps no other volume from being healed.
+func TestWhatCanBeReadIsHealed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		l.volumes.mu.Lock()
+		l.volumes.err = errors.New("a record cannot be read")
+		l.volumes.mu.Unlock()
+		l.volumes.set("v", gone)
+		after(nodeInterval)
+		if l.volumes.triesOf("v") == 0 {
+			t.Error("it is not healed")
+		}
+	})
+}
+
+func TestWhatHangsOnAVolumeToReleaseIsUnblocked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		l.volumes.set("v", driver.Condition{Busy: true, Release: true})
+		after(nodeInterval / 2)
+		l.volumes.mu.Lock()
+		defer l.volumes.mu.Unlock()
+		if !slices.Equal(l.volumes.unblocked, []string{"v"}) {
+			t.Errorf("unblocked %q", l.volumes.unblocked)
+		}
+	})
+}
+
+func TestAMissingPathIsAskedForNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		onePath := healthy
+		onePath.Missing = 1
+		l.volumes.set("v", onePath)
+		after(3*pathsInterval - nodeInterval)
+		if n := l.volumes.triesOf("v"); n != 3 {
+			t.Errorf("%d tries in three minutes", n)
+		}
+		l.want(t, "rds_csi.mounts", "state", "healthy", 1)
 	})
 }
 

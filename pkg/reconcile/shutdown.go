@@ -129,8 +129,11 @@ func (s *Shutdown) lower(ctx context.Context, r *stage.Record, table []host.Moun
 		return err // it could not be restored
 	}
 	why, err := s.dispensable(ctx, r, table)
-	if err != nil || why == "" {
+	if err != nil {
 		return err
+	}
+	if why == "" { // it may have been away a moment ago, and is needed again
+		return s.restore(ctx, r)
 	}
 	n, err := s.cfg.Sessions.LowerCtrlLossTmo(ctx, r.NQN, r.HostNQN, shutdownLossTmo)
 	if n > 0 {

@@ -295,7 +295,7 @@ func TestShutdownLooksAgain(t *testing.T) {
 		m.set(func() { m.sessions["nqn.test:cut"].live = true })
 		s.tell <- true
 		time.Sleep(time.Minute)
-		m.want("it is back, and the same is told again")
+		m.want("it is back, and needed again", "nqn.test:cut=-1")
 		if n := s.logs.FilterMessageSnippet("this node shuts down").Len(); n != 1 {
 			t.Errorf("said %d times", n)
 		}

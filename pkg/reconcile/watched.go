@@ -19,14 +19,15 @@ type watched struct {
 	state telemetry.MountState // at the last look
 	away  time.Time            // since when no controller is live; zero: one is, or all are gone
 	live  bool                 // a controller was live at the last look
-	stale time.Time            // since when the volume is stale; zero: it is not
 	copy  time.Time            // since when somebody has its dead copy; zero: nobody
 	told  bool                 // that somebody has
 
-	healing bool
-	pause   time.Duration // before the next try
-	next    time.Time     // not before then
-	failed  string        // why the last try failed
+	healing    bool
+	unblocking bool
+	paths      time.Time     // when further paths were last asked for
+	pause      time.Duration // before the next try
+	next       time.Time     // not before then
+	failed     string        // why the last try failed
 }
 
 // copyGrace is how long the kernel may take to be done with a file system that nobody uses any more.
@@ -36,6 +37,17 @@ const copyGrace = 10 * time.Second
 func (w *watched) held() bool { return !w.copy.IsZero() && time.Since(w.copy) >= copyGrace }
 
 func (w *watched) due() bool { return !w.healing && !time.Now().Before(w.next) }
+
+// pathsInterval is how often a path that is missing is asked for: the volume works without.
+const pathsInterval = time.Minute
+
+func (w *watched) pathsDue() bool {
+	due := time.Since(w.paths) >= pathsInterval
+	if due {
+		w.paths = time.Now()
+	}
+	return due
+}
 
 // outage measures how long no controller is live. The kernel reconnects by itself, or removes the
 // controller, and with it the device.
@@ -65,15 +77,8 @@ func (n *Node) outageEnded(ctx context.Context, w *watched, c driver.Condition, 
 	n.log.Info("outage of a staged volume ended", zap.String("volume_id", c.VolumeID), zap.String("end", string(end)), zap.Duration("after", took))
 }
 
-// report says each thing once: that a volume is stale, and that somebody still has its dead copy.
-func (n *Node) report(ctx context.Context, w *watched, c driver.Condition) {
-	switch {
-	case c.Reason == "":
-		w.stale = time.Time{}
-	case w.stale.IsZero():
-		w.stale = time.Now()
-		n.volumes.ReportStale(ctx, c)
-	}
+// report says once that somebody still has the dead copy of a volume.
+func (n *Node) report(w *watched, c driver.Condition) {
 	switch {
 	case len(c.HeldBy) == 0:
 		w.copy, w.told = time.Time{}, false
@@ -86,10 +91,21 @@ func (n *Node) report(ctx context.Context, w *watched, c driver.Condition) {
 	}
 }
 
-// healed is the end of one try.
+// healed is the end of one try, or of an unblocking.
 type healed struct {
-	id  string
-	err error
+	id        string
+	err       error
+	unblocked bool
+}
+
+// unblock ends what hangs on a volume that is to be released.
+func (n *Node) unblock(ctx context.Context, w *watched, id string) {
+	w.unblocking = true
+	n.heals.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, unblockTimeout)
+		defer cancel()
+		n.ended <- healed{id: id, err: n.volumes.Unblock(ctx, id), unblocked: true}
+	})
 }
 
 // heal tries once, beside the loop. Where too many tries run already the next look asks again.
@@ -100,16 +116,12 @@ func (n *Node) heal(ctx context.Context, w *watched, id string) {
 		return
 	}
 	w.healing = true
-	since := w.stale
-	if since.IsZero() {
-		since = time.Now()
-	}
 	n.heals.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, healTimeout)
 		defer cancel()
-		err := n.volumes.Heal(ctx, id, since)
+		err := n.volumes.Heal(ctx, id)
 		<-n.slots
-		n.ended <- healed{id, err}
+		n.ended <- healed{id: id, err: err}
 	})
 }
 
@@ -119,12 +131,22 @@ func (n *Node) afterHeal(h healed) {
 	if w == nil {
 		return
 	}
+	if h.unblocked {
+		w.unblocking = false
+		if h.err != nil {
+			n.log.Warn("a volume could not be released", zap.String("volume_id", h.id), zap.Error(h.err))
+		}
+		return
+	}
 	w.healing = false
 	if h.err == nil {
-		w.pause, w.failed, w.next = 0, "", time.Now().Add(firstHealPause)
+		w.pause, w.failed, w.next = 0, "", time.Now().Add(lastHealPause)
 		return
 	}
 	w.pause = min(max(2*w.pause, firstHealPause), lastHealPause)
+	if fault.KindOf(h.err) == fault.Corrupt { // an administrator needs the device to himself
+		w.pause = corruptPause
+	}
 	w.next = time.Now().Add(w.pause)
 	if fault.KindOf(h.err) == fault.InFlight || errors.Is(h.err, context.Canceled) || h.err.Error() == w.failed {
 		return

@@ -12,6 +12,10 @@ import (
 
 const releaseSuffix = ".release"
 
+// releaseLasts is how long a request holds: who waits for it asks again and again. One whose command was
+// killed must not drop anything later.
+const releaseLasts = 10 * time.Second
+
 // Release is an operator's word that an attachment is revoked for good: the node may let go of it
 // by force. It is for one NQN, and so never for what the volume is attached as later.
 type Release struct {
@@ -24,7 +28,7 @@ func (s *Store) releasePath(volumeID string) string {
 	return strings.TrimSuffix(s.path(volumeID), suffix) + releaseSuffix
 }
 
-// AskRelease leaves the word for the node plugin, which alone touches volumes.
+// AskRelease leaves the word for the node plugin, which alone touches volumes. It holds for 10 seconds from AskedAt.
 func (s *Store) AskRelease(r Release) error {
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -49,7 +53,8 @@ func (s *Store) ReleaseAsked(r *Record) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look whether the release of %s was asked: %w", r.VolumeID, err)
 	}
-	return asked.VolumeID == r.VolumeID && asked.NQN == r.NQN, nil
+	age := time.Since(asked.AskedAt)
+	return asked.VolumeID == r.VolumeID && asked.NQN == r.NQN && age > -releaseLasts && age < releaseLasts, nil
 }
 
 // WithdrawRelease takes the word back; none is fine.

@@ -114,9 +114,12 @@ func (s *Store) sync() error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Delete removes the record of a volume; none is fine.
+// Delete removes the record of a volume, and what was asked about it; none is fine.
 func (s *Store) Delete(volumeID string) error {
-	return s.remove(s.path(volumeID), "remove the stage record of "+volumeID)
+	if err := s.remove(s.path(volumeID), "remove the stage record of "+volumeID); err != nil {
+		return err
+	}
+	return s.WithdrawRelease(volumeID) // after the record: who asked takes this alone for a refusal
 }
 
 func (s *Store) remove(path, what string) error {

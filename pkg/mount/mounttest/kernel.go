@@ -22,7 +22,8 @@ type Kernel struct {
 	mu     sync.Mutex
 	disks  map[string]*disk
 	table  []host.MountPoint
-	copies []host.MountPoint // that containers have in mount namespaces of their own
+	uuids  map[host.DevNum][16]byte // of the file systems that were mounted
+	copies []host.MountPoint        // that containers have in mount namespaces of their own
 	busy   map[string]bool
 	hangs  map[string]chan struct{}
 	calls  []string
@@ -35,7 +36,7 @@ type Kernel struct {
 func New(t testing.TB) *Kernel {
 	return &Kernel{
 		t: t, dir: t.TempDir(),
-		disks: map[string]*disk{}, busy: map[string]bool{}, hangs: map[string]chan struct{}{}, broken: map[string]error{},
+		uuids: map[host.DevNum][16]byte{}, disks: map[string]*disk{}, busy: map[string]bool{}, hangs: map[string]chan struct{}{}, broken: map[string]error{},
 	}
 }
 
@@ -66,11 +67,17 @@ func (k *Kernel) Mount(source, target, fsType string, options []string) error {
 	if slices.Contains(options, "remount") {
 		return k.remount(target, options)
 	}
+	if fsType == "tmpfs" {
+		return k.mountTmpfs(source, target, options)
+	}
 	if err := k.mountable(source, target, fsType, options); err != nil {
 		return &os.PathError{Op: "mount", Path: target, Err: err}
 	}
 	d := k.disks[source]
 	d.mounted(fsType)
+	if fs, err := d.filesystem(); err == nil {
+		k.uuids[d.num] = fs.uuid
+	}
 	point := host.MountPoint{Dev: d.num, Root: "/", Path: target, FSType: fsType, Source: source, Options: []string{mode(options)}}
 	point.SuperOptions = []string{mode(options)}
 	for _, option := range options {
@@ -82,6 +89,18 @@ func (k *Kernel) Mount(source, target, fsType string, options []string) error {
 		}
 	}
 	k.table = append(k.table, point)
+	return nil
+}
+
+// mountTmpfs mounts an empty file system without a device.
+func (k *Kernel) mountTmpfs(source, target string, options []string) error {
+	if info, err := os.Stat(target); err != nil || !info.IsDir() {
+		return &os.PathError{Op: "mount", Path: target, Err: unix.ENOENT}
+	}
+	k.table = append(k.table, host.MountPoint{
+		Dev: host.DevNum{Minor: 40}, Root: "/", Path: target, FSType: "tmpfs", Source: source,
+		Options: []string{mode(options)}, SuperOptions: []string{mode(options)},
+	})
 	return nil
 }
 
@@ -161,6 +180,9 @@ func (k *Kernel) validSuperblock(d *disk, fsType string, options []string) error
 	case d.state == Corrupt:
 		return unix.EUCLEAN
 	}
+	if fsType == "btrfs" && k.btrfsTwin(d, fs) {
+		return unix.EEXIST
+	}
 	if fsType != "xfs" || slices.Contains(options, "nouuid") {
 		return nil
 	}
@@ -170,6 +192,17 @@ func (k *Kernel) validSuperblock(d *disk, fsType string, options []string) error
 		}
 	}
 	return nil
+}
+
+// btrfsTwin tells whether a btrfs with that UUID is alive on another device, dead or not, also where only
+// a container has it (fs/btrfs/volumes.c, device_list_add).
+func (k *Kernel) btrfsTwin(d *disk, fs filesystem) bool {
+	for _, other := range slices.Concat(k.table, k.copies) {
+		if other.FSType == "btrfs" && other.Dev != d.num && k.uuids[other.Dev] == fs.uuid {
+			return true
+		}
+	}
+	return false
 }
 
 func (k *Kernel) isMounted(d *disk) bool {
