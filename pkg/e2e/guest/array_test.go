@@ -34,7 +34,6 @@ func startArray(t *testing.T, dir string, flags ...string) *array {
 	ssh := program.FreeAddress(t) // one address for all its starts
 	a := &array{t: t, dir: dir, flags: append([]string{"--dir", dir, "--export", "nvmet", "--ssh-address", ssh, "--pool", "pool:btrfs:100G"}, flags...)}
 	a.start()
-	t.Cleanup(a.stop)
 	return a
 }
 
@@ -49,9 +48,10 @@ func (a *array) start() {
 		a.t.Fatalf("rds-sim did not start: %s%s", a.Stdout, a.Stderr)
 	}
 	a.control, a.driver = control[1], strings.Fields(driver)
+	a.t.Cleanup(a.stop) // before Begin kills it
 }
 
-// stop lets it take down its exports. It is stopped again at the end of the test, which is no harm.
+// stop lets it take down its exports, unless it has ended.
 func (a *array) stop() {
 	a.t.Helper()
 	if !a.Running() {
