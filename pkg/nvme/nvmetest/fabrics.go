@@ -79,8 +79,8 @@ func (k *Kernel) create(options string) (*controller, error) {
 		return nil, err
 	}
 	for _, c := range k.controllers {
-		if k.opts.StrictHostID && c.transport == "tcp" && c.opts["hostnqn"] == o["hostnqn"] && c.opts["hostid"] != o["hostid"] {
-			return nil, unix.EINVAL
+		if err := k.meetHost(c, o); err != nil {
+			return nil, err
 		}
 		if c.counts() && same(c.opts, o) && o["duplicate_connect"] == "" {
 			return nil, unix.EALREADY
@@ -90,6 +90,22 @@ func (k *Kernel) create(options string) (*controller, error) {
 		return nil, unix.ECONNREFUSED
 	}
 	return k.admit(o)
+}
+
+// meetHost compares the host with that of a controller that is there. Older kernels have one host for all its
+// controllers, and the last ID given is its ID.
+func (k *Kernel) meetHost(c *controller, o map[string]string) error {
+	sameNQN, sameID := c.opts["hostnqn"] == o["hostnqn"], c.opts["hostid"] == o["hostid"]
+	switch {
+	case c.transport != "tcp", sameNQN == sameID:
+		return nil
+	case k.opts.StrictHostID:
+		return unix.EINVAL
+	case sameNQN:
+		c.opts["hostid"] = o["hostid"]
+		k.replace(c.dir+"/hostid", o["hostid"])
+	}
+	return nil
 }
 
 // admit is the target's part: it tells neither an unknown NQN from a host that is not allowed.
@@ -104,13 +120,17 @@ func (k *Kernel) admit(o map[string]string) (*controller, error) {
 	return k.addController(o, export), nil
 }
 
-// parse is nvmf_parse_options: any token it does not know, or twice, is EINVAL.
+// parse is nvmf_parse_options: any token it does not know is EINVAL; of one that is given twice the last
+// counts, but before Linux 6.5 a host NQN must not be.
 func (k *Kernel) parse(options string) (map[string]string, error) {
 	o := map[string]string{}
 	for token := range strings.SplitSeq(options, ",") {
 		key, value, ok := strings.Cut(token, "=")
-		if !slices.Contains(k.known(), key) || o[key] != "" || (!ok && key != "duplicate_connect") || (ok && value == "") {
+		if !slices.Contains(k.known(), key) || (!ok && key != "duplicate_connect") || (ok && value == "") {
 			return nil, unix.EINVAL
+		}
+		if key == "hostnqn" && o[key] != "" && !k.opts.StrictHostID {
+			return nil, unix.EADDRINUSE
 		}
 		o[key] = value
 		if !ok {

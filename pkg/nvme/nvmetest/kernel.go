@@ -23,7 +23,7 @@ type Options struct {
 	SingleController bool     // the target's CMIC has no multi-controller bit
 	Known            []string // options listed by /dev/nvme-fabrics; nil = those of Linux 6.1
 	NoList           bool     // too old to list them: EINVAL
-	StrictHostID     bool     // Linux 6.5 and later: one host ID for each host NQN
+	StrictHostID     bool     // Linux 6.5 and later: one host ID for each host NQN, and one host NQN for each ID
 	NoModule         bool     // nvme-fabrics is not loaded until modprobe
 	DelayedRemoval   bool     // Linux 6.16 and later: a head can outlive its last controller
 	Queues           int      // I/O queues that the target grants at most; 0 = as many as asked

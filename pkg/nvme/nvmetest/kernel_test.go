@@ -21,14 +21,15 @@ func TestCreateRefusesWhatTheKernelRefuses(t *testing.T) {
 		{"a second of the same", func(s string) string { return s }, unix.EALREADY},
 		{"duplicate_connect", func(s string) string { return s + ",duplicate_connect" }, nil},
 		{"an unknown option", func(s string) string { return s + ",colour=blue" }, unix.EINVAL},
-		{"an option twice", func(s string) string { return s + ",transport=tcp" }, unix.EINVAL},
+		{"an option twice", func(s string) string { return s + ",transport=tcp" }, unix.EALREADY},
 		{"an option without its value", func(s string) string { return s + ",ctrl_loss_tmo=" }, unix.EINVAL},
 		{"a time-out that is no number", func(s string) string { return s + ",ctrl_loss_tmo=off" }, unix.EINVAL},
 		{"no port: the discovery port", func(s string) string { return cut(s, "trsvcid=") }, unix.ECONNREFUSED},
 		{"no NQN", func(s string) string { return cut(s, "nqn=") }, unix.EINVAL},
 		{"an unknown NQN", func(s string) string { return strings.Replace(s, ",nqn=nqn.test:v", ",nqn=nqn.test:v1", 1) }, unix.EIO},
-		{"a host that is not allowed", func(s string) string { return strings.Replace(s, "hostnqn="+nvmetest.HostNQN, "hostnqn=nqn.test:h", 1) }, unix.EIO},
-		{"another host ID", func(s string) string { return strings.Replace(s, "hostid=1", "hostid=2", 1) }, unix.EINVAL},
+		{"a host that is not allowed", func(s string) string { return otherID(otherHost(s)) }, unix.EIO},
+		{"another host ID", otherID, unix.EINVAL},
+		{"another host NQN with this ID", otherHost, unix.EINVAL},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			k := nvmetest.NewKernel(t, nvmetest.Options{Multipath: true, StrictHostID: true})
@@ -42,6 +43,35 @@ func TestCreateRefusesWhatTheKernelRefuses(t *testing.T) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
 		})
+	}
+}
+
+func otherID(s string) string { return strings.Replace(s, "hostid=1", "hostid=2", 1) }
+
+func otherHost(s string) string {
+	return strings.Replace(s, "hostnqn="+nvmetest.HostNQN, "hostnqn=nqn.test:h", 1)
+}
+
+// Linux before 6.5: the ID is the host's, and the last one given counts for all its controllers.
+func TestCreateBeforeHostIDsWereChecked(t *testing.T) {
+	k := nvmetest.NewKernel(t, nvmetest.Options{Multipath: true})
+	k.Export(nvmetest.Subsystem{NQN: "nqn.test:v", Hosts: []string{nvmetest.HostNQN}, Size: 1 << 20})
+	p := k.AddPortal()
+	base := fmt.Sprintf("transport=tcp,traddr=%s,trsvcid=%d,nqn=nqn.test:v,hostnqn=%s,hostid=%s", p.Address, p.Port, nvmetest.HostNQN, nvmetest.HostID)
+	if _, err := k.Create(base); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Create(otherID(base)); !errors.Is(err, unix.EALREADY) {
+		t.Errorf("another host ID: %v", err)
+	}
+	if got, err := k.Read(k.Config().Sys + "/class/nvme/nvme0/hostid"); err != nil || !strings.HasPrefix(got, "2") {
+		t.Errorf("the controller's host ID is %q, %v", got, err)
+	}
+	if _, err := k.Create(otherHost(base)); !errors.Is(err, unix.EIO) {
+		t.Errorf("another host NQN: %v", err)
+	}
+	if _, err := k.Create(base + ",hostnqn=" + nvmetest.HostNQN); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("the host NQN twice: %v", err)
 	}
 }
 
