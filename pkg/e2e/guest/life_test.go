@@ -2,8 +2,12 @@ package guest
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/e2e/program"
 )
@@ -93,5 +97,48 @@ func TestProxyCutsAndHeals(t *testing.T) {
 	ok(t, w.end())
 	w.check(n.path(v, "pod"))
 	ok(t, c.detach(ctx, v, n, "pod"))
+	ok(t, c.delete(ctx, v))
+}
+
+// One node at a time: the second gets the volume when the first has given it back, with what was written.
+func TestAVolumeMovesBetweenNodes(t *testing.T) {
+	ctx, c := t.Context(), newCluster(t)
+	first, second := c.newNode("node-1"), c.newNode("node-2")
+	v := c.create(ctx, spec{name: "pvc-1"})
+	ok(t, c.attach(ctx, v, first, "pod"))
+	writeData(t, dataPath(first, v, "pod"), 1, mib)
+	err := c.publish(ctx, v, second)
+	if status.Code(err) != codes.FailedPrecondition || !strings.Contains(err.Error(), "node-1") {
+		t.Errorf("publish to a second node: %v", err)
+	}
+	ok(t, c.detach(ctx, v, first, "pod"))
+	ok(t, c.attach(ctx, v, second, "pod"))
+	checkData(t, dataPath(second, v, "pod"), 1, mib)
+	ok(t, c.detach(ctx, v, second, "pod"))
+	ok(t, c.delete(ctx, v))
+}
+
+// A killed node plugin takes nothing from the pods, and goes on where it was.
+func TestANodePluginIsKilled(t *testing.T) {
+	ctx, c := t.Context(), newCluster(t)
+	n := c.newNode("node-1")
+	v := c.create(ctx, spec{name: "pvc-1"})
+	ok(t, c.attach(ctx, v, n, "pod-1"))
+	w := startWriter(t, dataPath(n, v, "pod-1"))
+	n.kill()
+	before := w.confirmed()
+	program.Await(t, "the pod goes on", func() bool { return w.confirmed() > before+10 })
+	n.start()
+	ok(t, n.stage(ctx, v)) // as kubelet does after a restart
+	ok(t, n.publish(ctx, v, "pod-1"))
+	if ops, found := n.metric(`rds_csi_volume_operations_total{operation="stage",status="noop"}`); !found || ops != 1 {
+		t.Errorf("stages that had nothing to do: %v, %v", ops, found)
+	}
+	if live, found := n.metric(`rds_csi_nvme_controllers{state="live"}`); !found || live != 1 {
+		t.Errorf("live controllers: %v, %v", live, found)
+	}
+	ok(t, w.end())
+	w.check(dataPath(n, v, "pod-1"))
+	ok(t, c.detach(ctx, v, n, "pod-1"))
 	ok(t, c.delete(ctx, v))
 }

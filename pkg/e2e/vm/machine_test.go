@@ -26,7 +26,6 @@ type machine struct {
 	console string // the file with the kernel's messages
 	log     string // the file with what qemu says
 	qemu    *exec.Cmd
-	files   *exec.Cmd // virtiofsd
 	tests   *report
 	code    *report
 	readers sync.WaitGroup
@@ -56,10 +55,7 @@ func boot(t *testing.T, g guest) *machine {
 		_ = m.qemu.Wait() // what counts is the code that the guest sends
 		m.readers.Wait()
 	}()
-	t.Cleanup(func() {
-		kill(t, m.qemu)
-		<-m.ended
-	})
+	t.Cleanup(func() { stop(t, m.qemu, m.ended) })
 	return m
 }
 
@@ -79,11 +75,18 @@ func start(t *testing.T, cmd *exec.Cmd, log string) {
 	}
 }
 
-func kill(t *testing.T, cmd *exec.Cmd) {
+// stop kills the group of a command and waits for done, which is closed when the command is.
+func stop(t *testing.T, cmd *exec.Cmd, done <-chan struct{}) {
 	t.Helper()
+	select {
+	case <-done:
+		return
+	default:
+	}
 	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("kill %s: %v", cmd.Path, err)
 	}
+	<-done
 }
 
 // serveFiles runs virtiofsd and gives its socket, whose path must be short.
@@ -94,16 +97,15 @@ func (m *machine) serveFiles(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(short, "files")
-	m.files = exec.Command(virtiofsd, "--socket-path="+socket, "-o", "source="+dir, "-o", "cache=always", "-o", "sandbox=chroot")
-	start(t, m.files, filepath.Join(t.ArtifactDir(), m.name+".virtiofsd"))
+	files := exec.Command(virtiofsd, "--socket-path="+socket, "-o", "source="+dir, "-o", "cache=always", "-o", "sandbox=chroot")
+	start(t, files, filepath.Join(t.ArtifactDir(), m.name+".virtiofsd"))
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		_ = m.files.Wait() // it ends with qemu, or is killed
+		_ = files.Wait() // it ends with qemu, or is killed
 	}()
 	t.Cleanup(func() {
-		kill(t, m.files)
-		<-gone
+		stop(t, files, gone)
 		if err := os.RemoveAll(short); err != nil {
 			t.Error(err)
 		}
@@ -182,8 +184,7 @@ func (m *machine) problems(t *testing.T) []string {
 	case <-m.ended:
 	case <-time.After(m.limit - time.Since(m.begun)):
 		list = append(list, fmt.Sprintf("still running after %s", m.limit))
-		kill(t, m.qemu)
-		<-m.ended
+		stop(t, m.qemu, m.ended)
 	}
 	switch code, sent := m.code.value("code"); {
 	case !sent:

@@ -13,7 +13,7 @@ func kernels() []string { return []string{"6.1", "6.12"} }
 // suite is a guest that runs all tests that need one machine, or those of RDS_E2E_RUN.
 func suite(kernel string) guest {
 	return guest{
-		name: kernel, kernel: kernel, memory: 3072, limit: 15 * time.Minute, env: []string{"RDS_E2E_FULL=" + os.Getenv("RDS_E2E_FULL")},
+		name: kernel, kernel: kernel, memory: 3072, limit: 30 * time.Minute, env: []string{"RDS_E2E_FULL=" + os.Getenv("RDS_E2E_FULL")},
 		tests: []string{"-test.run=" + os.Getenv("RDS_E2E_RUN"), "-test.skip=^TestPair|^TestTrouble$"},
 	}
 }
