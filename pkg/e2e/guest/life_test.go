@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/e2e/program"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rdssim"
 )
 
 // dataPath is where a pod writes to its volume: a file in it, or the device itself.
@@ -141,4 +143,33 @@ func TestANodePluginIsKilled(t *testing.T) {
 	w.check(dataPath(n, v, "pod-1"))
 	ok(t, c.detach(ctx, v, n, "pod-1"))
 	ok(t, c.delete(ctx, v))
+}
+
+// The array's console breaks off after it has done its part; the controller is restarted meanwhile. Whoever asks
+// again finds the volume, and one of it.
+func TestCreateAndDeleteThroughTrouble(t *testing.T) {
+	ctx, c := t.Context(), newCluster(t)
+	c.array.fault(rdssim.Fault{Kind: rdssim.DropAfter, Match: "/disk add", Count: -1})
+	if _, err := c.tryCreate(ctx, spec{name: "pvc-1"}); status.Code(err) != codes.Unavailable {
+		t.Errorf("CreateVolume whose answer is lost: %v", err)
+	}
+	c.controller.stop()
+	c.controller.start()
+	c.array.noFaults()
+	var v *volume
+	retry(t, time.Minute, func() (err error) {
+		v, err = c.tryCreate(ctx, spec{name: "pvc-1"})
+		return err
+	})
+	item, there := c.array.item(v)
+	if !there || int64(item.Size) != v.size || item.Exported {
+		t.Errorf("the array has %+v, %t; the volume is %+v", item, there, v)
+	}
+	ok(t, c.delete(ctx, v))
+	if _, there := c.array.item(v); there {
+		t.Error("the item is left on the array")
+	}
+	if _, err := os.Stat(c.array.file(v)); !os.IsNotExist(err) {
+		t.Errorf("the file is left on the array: %v", err)
+	}
 }
