@@ -22,7 +22,7 @@ func TestMkfsArgumentsAreTheGolden(t *testing.T) {
 		"btrfs": "-q -K -s 4096 -n 16384 -d single -m dup -O extref,skinny-metadata,no-holes -R free-space-tree",
 	}
 	for _, fsType := range FSTypes() {
-		if got := strings.Join(mkfsArguments(fsType), " "); got != golden[fsType] {
+		if got := strings.Join(MkfsArguments(fsType), " "); got != golden[fsType] {
 			t.Errorf("mkfs.%s: what kernels can mount the result has changed:\n got %s\nwant %s", fsType, got, golden[fsType])
 		}
 	}

@@ -36,14 +36,15 @@ func fsTypeOf(op, asked string) (string, error) {
 	return asked, nil
 }
 
-// mkfsArguments pins all that decides which kernels can mount the result: nothing that Linux 5.10
-// does not know, whatever the tools' own defaults have become (the golden test says so too).
+// MkfsArguments are what mkfs.<fsType> is given before the device. They pin all that decides which
+// kernels can mount the result: nothing that Linux 5.10 does not know, whatever the tools' own defaults
+// have become (the golden test says so too).
 //
 // No discard: the volume is a fresh sparse file (100 GiB cost minutes elsewhere, facts/nvme.md §5).
 // The ext4 journal is always zeroed, because sampling does not prove that its blocks are zero.
 // No -f for xfs and btrfs and a single -F for ext4: they still refuse a device that is in use,
 // and the first two one that has a file system.
-func mkfsArguments(fsType string) []string {
+func MkfsArguments(fsType string) []string {
 	switch fsType {
 	case xfs:
 		return []string{
@@ -70,7 +71,7 @@ func (m *Mounter) mkfs(ctx context.Context, device, fsType string) (err error) {
 	start := time.Now()
 	defer func() { m.metrics.RecordMountOp(ctx, telemetry.MountOpMkfs, err, time.Since(start)) }()
 	op := "make " + fsType + " on " + device
-	_, err = m.tools.Run(ctx, "mkfs."+fsType, append(mkfsArguments(fsType), device)...)
+	_, err = m.tools.Run(ctx, "mkfs."+fsType, append(MkfsArguments(fsType), device)...)
 	switch {
 	case err == nil:
 		return nil
