@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
@@ -29,10 +30,31 @@ type Condition struct {
 	HeldBy []string
 }
 
-// look finds the condition of a staged volume.
+// view is where a look finds the facts: the machine itself, or one picture of it for many volumes.
+type view struct {
+	status func(r *stage.Record) (nvme.Status, error)
+	at     func(path string) (host.MountPoint, bool, error)
+	others []*stage.Record // of this node
+}
+
+// now is the view of one volume as it is at this moment.
+func (n *node) now(ctx context.Context) view {
+	others, _ := n.cfg.Records.List() // of one that cannot be read it is not known to have a device
+	return view{
+		status: func(r *stage.Record) (nvme.Status, error) { return n.connectorOf(r).Status(ctx, r.NQN, r.HostNQN) },
+		at:     n.cfg.Mounter.At,
+		others: others,
+	}
+}
+
+// look finds the condition of a staged volume at this moment.
 func (n *node) look(ctx context.Context, r *stage.Record) Condition {
+	return n.lookIn(ctx, r, n.now(ctx))
+}
+
+func (n *node) lookIn(ctx context.Context, r *stage.Record, v view) Condition {
 	c := Condition{VolumeID: r.VolumeID}
-	status, err := n.connectorOf(r).Status(ctx, r.NQN, r.HostNQN)
+	status, err := v.status(r)
 	if err != nil {
 		c.State, c.Detail = telemetry.MountUnknown, err.Error()
 		return c
@@ -42,10 +64,10 @@ func (n *node) look(ctx context.Context, r *stage.Record) Condition {
 	case status.Link == nvme.LinkAway:
 		c.State, c.Detail = telemetry.MountUnknown, "its target is away (controller "+status.State+"); the kernel goes on trying to reach it"
 	case status.Num.IsZero():
-		c.Health, c.Heal = n.withoutDevice(r, status)
+		c.Health, c.Heal = withoutDevice(r, status, v)
 	default:
-		n.lookAtMounts(ctx, r, status, &c)
-		c.HeldBy = n.heldBy(r)
+		n.lookAtMounts(ctx, r, status, v, &c)
+		c.HeldBy = n.heldBy(r, v)
 		if c.State == telemetry.MountHealthy && status.Shared {
 			c.Missing = n.missingPaths(r, status)
 		}
@@ -64,7 +86,7 @@ func (n *node) missingPaths(r *stage.Record, status nvme.Status) int {
 
 // withoutDevice: a volume of which nothing is mounted lacks nothing, unless it is a raw block one,
 // whose next publish needs the device.
-func (n *node) withoutDevice(r *stage.Record, status nvme.Status) (mount.Health, bool) {
+func withoutDevice(r *stage.Record, status nvme.Status, v view) (mount.Health, bool) {
 	detail := "its controller is gone: the kernel gave it up, or the array refused it"
 	if status.Link == nvme.LinkLive {
 		detail = "its controller is connected, but shows no device: the namespace is gone or was replaced"
@@ -73,7 +95,7 @@ func (n *node) withoutDevice(r *stage.Record, status nvme.Status) (mount.Health,
 	if r.Block || r.Recovery != nil {
 		return gone, true
 	}
-	_, mounted, err := n.cfg.Mounter.At(r.StagingPath)
+	_, mounted, err := v.at(r.StagingPath)
 	if err != nil {
 		return mount.Health{State: telemetry.MountUnknown, Detail: err.Error()}, false
 	}
@@ -85,13 +107,13 @@ func (n *node) withoutDevice(r *stage.Record, status nvme.Status) (mount.Health,
 
 // lookAtMounts looks at the staging mount and at what is published, in this order: what is wrong with the
 // former is wrong with all.
-func (n *node) lookAtMounts(ctx context.Context, r *stage.Record, status nvme.Status, c *Condition) {
-	if c.Health = n.lookAtStaging(ctx, r, status); c.State != telemetry.MountHealthy {
-		c.Heal = c.Reason == telemetry.StaleDeviceChanged || n.renewable(r, c)
+func (n *node) lookAtMounts(ctx context.Context, r *stage.Record, status nvme.Status, v view, c *Condition) {
+	if c.Health = n.lookAtStaging(ctx, r, status, v); c.State != telemetry.MountHealthy {
+		c.Heal = c.Reason == telemetry.StaleDeviceChanged || renewable(r, v, c)
 		return
 	}
 	for _, t := range r.Targets {
-		at, mounted, err := n.cfg.Mounter.At(t.Path)
+		at, mounted, err := v.at(t.Path)
 		switch {
 		case err != nil:
 			c.State, c.Detail = telemetry.MountUnknown, err.Error()
@@ -109,28 +131,32 @@ func (n *node) lookAtMounts(ctx context.Context, r *stage.Record, status nvme.St
 	}
 }
 
-func (n *node) lookAtStaging(ctx context.Context, r *stage.Record, status nvme.Status) mount.Health {
+func (n *node) lookAtStaging(ctx context.Context, r *stage.Record, status nvme.Status, v view) mount.Health {
 	if r.Block {
 		return mount.Health{State: telemetry.MountHealthy}
 	}
-	h := n.cfg.Mounter.Inspect(ctx, mount.InspectRequest{
-		Target: r.StagingPath, Num: status.Num, Device: status.Path, FSType: r.FSType, ReadOnly: r.ReadOnly,
-	})
-	if h.State == "" && r.Recovery != nil {
+	at, mounted, err := v.at(r.StagingPath)
+	switch {
+	case err != nil:
+		return mount.Health{State: telemetry.MountUnknown, Detail: err.Error()}
+	case mounted:
+		return n.cfg.Mounter.Inspect(ctx, mount.InspectRequest{At: at, Num: status.Num, Device: status.Path, FSType: r.FSType, ReadOnly: r.ReadOnly})
+	case r.Recovery != nil:
 		return mount.Health{State: telemetry.MountStale, Reason: telemetry.StaleDeviceChanged, Detail: "a recovery of it was interrupted"}
+	default:
+		return mount.Health{}
 	}
-	return h
 }
 
 // renewable tells whether a file system that has stopped can be checked and mounted anew. It lives on as
 // long as anybody has it mounted; and one that is staged read-only is not checked, so that it would be the
 // same again.
-func (n *node) renewable(r *stage.Record, c *Condition) bool {
+func renewable(r *stage.Record, v view, c *Condition) bool {
 	if c.Reason != telemetry.StaleIOError && c.Reason != telemetry.StaleReadOnly {
 		return false
 	}
 	for _, t := range r.Targets {
-		if _, mounted, err := n.cfg.Mounter.At(t.Path); mounted || err != nil {
+		if _, mounted, err := v.at(t.Path); mounted || err != nil {
 			c.Detail += "; delete the pods that use it: it is checked and mounted anew when none is left"
 			return false
 		}
@@ -144,13 +170,12 @@ func (n *node) renewable(r *stage.Record, c *Condition) bool {
 
 // heldBy are the former devices whose file systems are still alive. The kernel gives a name away
 // again once nobody has the old one open, so one that a volume has now stands for that.
-func (n *node) heldBy(r *stage.Record) []string {
+func (n *node) heldBy(r *stage.Record, v view) []string {
 	if len(r.Former) == 0 || r.Block {
 		return nil
 	}
-	records, _ := n.cfg.Records.List() // of one that cannot be read it is not known to have the name
 	return slices.DeleteFunc(slices.Clone(r.Former), func(name string) bool {
-		reused := slices.ContainsFunc(records, func(o *stage.Record) bool { return o.BootID == n.cfg.BootID && filepath.Base(o.Device) == name })
+		reused := slices.ContainsFunc(v.others, func(o *stage.Record) bool { return o.BootID == n.cfg.BootID && filepath.Base(o.Device) == name })
 		return reused || !n.cfg.Mounter.Held(r.FSType, name)
 	})
 }

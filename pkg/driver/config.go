@@ -26,6 +26,7 @@ type Connector interface {
 // Supervisor tells how an attachment is without touching its device, and takes it away by force.
 type Supervisor interface {
 	Status(ctx context.Context, nqn, hostNQN string) (nvme.Status, error)
+	Statuses(ctx context.Context, hostNQN string) (map[string]nvme.StatusOrError, error)
 	Refresh(ctx context.Context, nqn, hostNQN string) error
 	Revoke(ctx context.Context, nqn, hostNQN string, reason telemetry.DisconnectReason) error
 }

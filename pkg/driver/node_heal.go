@@ -39,7 +39,7 @@ func (n *node) heal(ctx, attaching context.Context, r *stage.Record, c Condition
 	}
 	n.stale.end(r.VolumeID)
 	r.Recovery = nil
-	r.Former = n.heldBy(r)
+	r.Former = n.heldBy(r, n.now(ctx))
 	return n.save(r)
 }
 

@@ -14,18 +14,23 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
 
-// condition looks at a volume that must be listed as staged.
+// condition looks at a volume that must be listed.
 func (m *machine) condition(t testing.TB, v *volume) Condition {
 	t.Helper()
-	ids, err := m.driver.Staged().Volumes()
-	if err != nil || !slices.Contains(ids, v.VolumeId) {
-		t.Fatalf("staged: %q, %v; want %s among them", ids, err, v.VolumeId)
-	}
-	c, err := m.driver.Staged().Look(soon(t), v.VolumeId)
+	all, err := m.driver.Staged().Look(soon(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return pick(t, all, v)
+}
+
+func pick(t testing.TB, all []Condition, v *volume) Condition {
+	t.Helper()
+	i := slices.IndexFunc(all, func(c Condition) bool { return c.VolumeID == v.VolumeId })
+	if i < 0 {
+		t.Fatalf("%s is not among %+v", v.VolumeId, all)
+	}
+	return all[i]
 }
 
 func (m *machine) mustBe(t testing.TB, v *volume, state telemetry.MountState, reason telemetry.StaleReason, heal bool) Condition {
@@ -266,8 +271,8 @@ func TestAnotherBootIsNotHealed(t *testing.T) {
 	wantCode(t, v.nodePublish(r.a, "pod"), codes.OK)
 	old := *v
 	r.a.reboot()
-	if ids, err := r.a.driver.Staged().Volumes(); err != nil || len(ids) != 0 {
-		t.Errorf("staged: %q, %v", ids, err)
+	if all, err := r.a.driver.Staged().Look(soon(t)); err != nil || len(all) != 0 {
+		t.Errorf("staged: %+v, %v", all, err)
 	}
 	wantCode(t, old.stage(r.a), codes.OK) // kubelet does it again
 	wantCode(t, v.nodePublish(r.a, "pod"), codes.OK)

@@ -3,9 +3,9 @@ package driver
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
@@ -24,46 +24,85 @@ func (d *Driver) Staged() *Staged {
 	return &Staged{node: d.node}
 }
 
-// Volumes lists the ids of the volumes that are staged. What a record of an earlier boot speaks of
-// is not: kubelet stages again what it still wants. One whose release was asked is, whatever it is.
-// Beside an error it gives those whose records can be read.
-func (s *Staged) Volumes() ([]string, error) {
-	records, err := s.node.cfg.Records.List()
-	var ids []string
+// Look finds the condition of every volume that is staged, or whose release was asked. What a record of an
+// earlier boot speaks of is not staged: kubelet stages again what it still wants. Controllers and mount
+// table are read once for all. Beside an error it gives the volumes whose records can be read.
+func (s *Staged) Look(ctx context.Context) ([]Condition, error) {
+	n := s.node
+	records, err := n.cfg.Records.List()
+	picture, viewErr := n.picture(ctx, records)
+	if viewErr != nil {
+		return nil, errors.Join(err, viewErr)
+	}
+	var conditions []Condition
 	for _, r := range records {
-		asked, askErr := s.node.cfg.Records.ReleaseAsked(r)
+		asked, askErr := n.cfg.Records.ReleaseAsked(r)
 		err = errors.Join(err, askErr)
-		if asked || r.Staged(s.node.cfg.BootID) {
-			ids = append(ids, r.VolumeID)
+		if asked || r.Staged(n.cfg.BootID) {
+			conditions = append(conditions, s.lookAt(ctx, r, picture, asked))
 		}
 	}
-	slices.Sort(ids)
-	return ids, err
+	return conditions, err
 }
 
-// Look finds the condition of a volume. One that is not staged any more has no state.
-func (s *Staged) Look(ctx context.Context, id string) (Condition, error) {
-	n := s.node
-	r, found, err := n.load(id)
-	if err != nil || !found {
-		n.stale.end(id)
-		return Condition{VolumeID: id}, err
+// picture is one view of the machine for all records.
+func (n *node) picture(ctx context.Context, records []*stage.Record) (view, error) {
+	statuses := map[Transport]map[string]nvme.StatusOrError{}
+	for _, conn := range n.connectors() {
+		found, err := conn.Statuses(ctx, n.cfg.ID.HostNQN())
+		if err != nil {
+			return view{}, err
+		}
+		statuses[conn] = found
 	}
-	asked, askErr := n.cfg.Records.ReleaseAsked(r)
+	at, err := n.cfg.Mounter.Picture()
+	return view{
+		status: func(r *stage.Record) (nvme.Status, error) {
+			if r.HostNQN != n.cfg.ID.HostNQN() { // of an identity this node had before
+				return n.connectorOf(r).Status(ctx, r.NQN, r.HostNQN)
+			}
+			s, there := statuses[n.connectorOf(r)][r.NQN]
+			if !there {
+				return nvme.Status{Link: nvme.LinkGone}, nil
+			}
+			return s.Status, s.Err
+		},
+		at: at, others: records,
+	}, err
+}
+
+// lookAt finds the condition of one volume. A picture is old as soon as it is taken, and a call may have been
+// at the volume since: what is not well in it is looked at again.
+func (s *Staged) lookAt(ctx context.Context, r *stage.Record, picture view, asked bool) Condition {
+	n, id := s.node, r.VolumeID
 	if n.driver.nodeOps.busy(id) {
-		return Condition{VolumeID: id, Busy: true, Release: asked}, askErr
+		return Condition{VolumeID: id, Busy: true, Release: asked}
 	}
 	c := Condition{VolumeID: id}
 	if r.Staged(n.cfg.BootID) {
-		c = n.look(ctx, r)
-		n.noteCondition(ctx, c)
-		if c.Heal && !n.fenced(r) {
-			c.Heal = false
-			c.Detail += "; it was not made by this driver, and another node may have it by now: it is healed when a pod is started with it"
+		c = n.lookIn(ctx, r, picture)
+	}
+	if c.State == telemetry.MountStale || c.State == telemetry.MountReadOnly {
+		now, found, err := n.load(id)
+		switch {
+		case err != nil:
+			c.Health = mount.Health{State: telemetry.MountUnknown, Detail: err.Error()}
+		case !found || !now.Staged(n.cfg.BootID):
+			c = Condition{VolumeID: id}
+		default:
+			c = n.look(ctx, now)
+		}
+		if n.driver.nodeOps.busy(id) {
+			return Condition{VolumeID: id, Busy: true, Release: asked}
 		}
 	}
+	n.noteCondition(ctx, c)
+	if c.Heal && !n.fenced(r) {
+		c.Heal = false
+		c.Detail += "; it was not made by this driver, and another node may have it by now: it is healed when a pod is started with it"
+	}
 	c.Release = asked
-	return c, askErr
+	return c
 }
 
 // fenced tells whether the NQN is of this driver's form, which means that it is gone for ever once the

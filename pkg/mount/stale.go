@@ -17,7 +17,7 @@ import (
 
 // Health is how a mount of a volume is.
 type Health struct {
-	State  telemetry.MountState  // "" where nothing is mounted
+	State  telemetry.MountState  // "" where there is nothing to tell
 	Reason telemetry.StaleReason // "" unless stale or read-only
 	Detail string                // for people
 }
@@ -27,9 +27,9 @@ const answerTimeout = 2 * time.Second
 
 // InspectRequest asks how a mount is whose device is connected and live.
 type InspectRequest struct {
-	Target   string
-	Num      host.DevNum // of the volume's device now
-	Device   string      // path of its node
+	At       host.MountPoint // as the mount table has it
+	Num      host.DevNum     // of the volume's device now
+	Device   string          // path of its node
 	FSType   string
 	ReadOnly bool // it was asked read-only
 }
@@ -39,17 +39,11 @@ type InspectRequest struct {
 // that would hang. An ext4 that has lost its device does not show "ro" any more on Linux 6.1 to 6.14,
 // hence the other signs (facts/nvme.md §0.7).
 func (m *Mounter) Inspect(ctx context.Context, r InspectRequest) Health {
-	at, found, err := m.At(r.Target)
-	switch {
-	case err != nil:
-		return Health{State: telemetry.MountUnknown, Detail: err.Error()}
-	case !found:
-		return Health{}
-	case at.Dev != r.Num:
+	if r.At.Dev != r.Num {
 		return Health{telemetry.MountStale, telemetry.StaleDeviceChanged,
-			fmt.Sprintf("%s is mounted from device %s, and the volume is device %s (%s) now", r.Target, at.Dev, r.Num, r.Device)}
+			fmt.Sprintf("%s is mounted from device %s, and the volume is device %s (%s) now", r.At.Path, r.At.Dev, r.Num, r.Device)}
 	}
-	if h := sayings(at, r); h.State != telemetry.MountHealthy {
+	if h := sayings(r.At, r); h.State != telemetry.MountHealthy {
 		return h
 	}
 	count, err := m.filesystems.Errors(r.FSType, filepath.Base(r.Device))
@@ -59,7 +53,7 @@ func (m *Mounter) Inspect(ctx context.Context, r InspectRequest) Health {
 	case count > 0:
 		return Health{telemetry.MountStale, telemetry.StaleIOError, fmt.Sprintf("its %s has counted %d errors; the kernel's log says which", r.FSType, count)}
 	}
-	return m.answers(ctx, r.Target)
+	return m.answers(ctx, r.At.Path)
 }
 
 // sayings reads what the file system's options tell (facts/nvme.md §1.5).

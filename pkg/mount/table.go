@@ -28,6 +28,23 @@ func (m *Mounter) At(path string) (host.MountPoint, bool, error) {
 	return layers[len(layers)-1], true, nil
 }
 
+// Picture reads the mount table once, and gives At of that moment: for who looks at many paths.
+func (m *Mounter) Picture() (at func(path string) (host.MountPoint, bool, error), err error) {
+	table, err := m.Table()
+	if err != nil {
+		return nil, err
+	}
+	top := make(map[string]host.MountPoint, len(table))
+	for _, point := range table { // the last at a path is on top
+		top[point.Path] = point
+	}
+	return func(path string) (host.MountPoint, bool, error) {
+		path, err := m.Canonical(path)
+		point, found := top[path]
+		return point, found && err == nil, err
+	}, nil
+}
+
 // layers are the mounts exactly at path, the topmost last.
 func (m *Mounter) layers(path string) ([]host.MountPoint, error) {
 	op := "look what is mounted at " + path

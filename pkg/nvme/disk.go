@@ -42,7 +42,7 @@ func (t tree) disks(c controller) ([]disk, error) {
 			disks = append(disks, disk{name: e.Name(), dir: dir})
 			continue
 		}
-		heads, err := t.heads(c, dir)
+		heads, err := t.heads(c, e.Name())
 		if err != nil {
 			return nil, fmt.Errorf("the device of path %s: %w", e.Name(), err)
 		}
@@ -66,14 +66,14 @@ var errNoHead error = errUnusable{errors.New("the controller's subsystem has no 
 // the same namespace. Names would say it too, but names have been known to disagree. It is
 // errNoHead when there is none, and none without an error when the path itself is gone.
 func (t tree) heads(c controller, path string) ([]disk, error) {
-	want, err := t.namespace(path)
+	want, err := t.namespace(filepath.Join(c.dir, path))
 	if errors.Is(err, errGone) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	dir, err := t.subsystem(c)
+	dir, err := t.subsystem(c, path)
 	if err != nil {
 		return nil, err
 	}
@@ -126,39 +126,52 @@ func (t tree) namespace(dir string) (namespace, error) {
 	return namespace{nsid: nsid, wwid: wwid}, err
 }
 
-// subsystem finds the directory of the controller's subsystem, errNoHead where there is none. Its
-// number need not be the controller's, and a link to a controller that is gone may dangle
-// (vm.md "What the kernel did" 6).
-func (t tree) subsystem(c controller) (string, error) {
-	entries, err := t.class("nvme-subsystem")
-	if err != nil {
-		return "", err
-	}
+// subsystem finds the directory of the controller's subsystem, errNoHead where there is none. The name of
+// a path has the subsystem's number (drivers/nvme/host/multipath.c, nvme_mpath_set_disk_name), so that one is
+// asked first, and the others only if it is not the one: there is a subsystem for each volume of the node.
+func (t tree) subsystem(c controller, path string) (string, error) {
 	self, err := filepath.EvalSymlinks(c.dir)
 	if err != nil {
 		return "", gone(c.dir, err)
 	}
+	if m := pathName.FindStringSubmatch(path); m != nil {
+		dir := filepath.Join(t.sys, "class/nvme-subsystem", "nvme-subsys"+m[1])
+		if is, err := t.memberOf(c, self, dir); is && err == nil {
+			return dir, nil
+		}
+	}
+	entries, err := t.class("nvme-subsystem")
+	if err != nil {
+		return "", err
+	}
 	for _, e := range entries {
 		dir := filepath.Join(t.sys, "class/nvme-subsystem", e.Name())
-		nqn, err := attribute(t.attrs, dir, "subsysnqn")
-		if errors.Is(err, errGone) {
-			continue
-		}
+		is, err := t.memberOf(c, self, dir)
 		if err != nil {
 			return "", err
 		}
-		if nqn != c.nqn {
-			continue
-		}
-		member, err := filepath.EvalSymlinks(filepath.Join(dir, c.name))
-		if err != nil && !vanished(err) {
-			return "", err
-		}
-		if err == nil && member == self {
+		if is {
 			return dir, nil
 		}
 	}
 	return "", errNoHead
+}
+
+// memberOf tells whether the controller, whose real directory self is, belongs to a subsystem. A link to a
+// controller that is gone may dangle (vm.md "What the kernel did" 6).
+func (t tree) memberOf(c controller, self, subsystem string) (bool, error) {
+	nqn, err := attribute(t.attrs, subsystem, "subsysnqn")
+	if errors.Is(err, errGone) || err == nil && nqn != c.nqn {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	member, err := filepath.EvalSymlinks(filepath.Join(subsystem, c.name))
+	if err != nil && !vanished(err) {
+		return false, err
+	}
+	return err == nil && member == self, nil
 }
 
 // verify proves that the node in /dev is the disk sysfs shows: same number, same size, by an

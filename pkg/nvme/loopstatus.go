@@ -19,6 +19,20 @@ func (l *Loop) Status(ctx context.Context, nqn, hostNQN string) (Status, error) 
 	return Status{Link: LinkLive, Live: 1, Num: d.Num, Path: d.Path}, nil
 }
 
+// Statuses is Status for every NQN that is attached under the host NQN.
+func (l *Loop) Statuses(ctx context.Context, hostNQN string) (map[string]StatusOrError, error) {
+	nqns, err := l.Attached(hostNQN)
+	if err != nil {
+		return nil, err
+	}
+	statuses := make(map[string]StatusOrError, len(nqns))
+	for _, nqn := range nqns {
+		s, err := l.Status(ctx, nqn, hostNQN)
+		statuses[nqn] = StatusOrError{s, err}
+	}
+	return statuses, nil
+}
+
 // Refresh has nothing to look for: a loop device has no namespaces.
 func (l *Loop) Refresh(context.Context, string, string) error { return nil }
 

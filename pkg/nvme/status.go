@@ -35,11 +35,42 @@ type Status struct {
 
 // Status reads sysfs only. Who acts on a device asks Find, which proves it by an open descriptor.
 func (h *Host) Status(_ context.Context, nqn, hostNQN string) (Status, error) {
-	op := "look at the controllers of " + nqn
 	ours, err := h.tree.of(nqn, hostNQN)
 	if err != nil {
-		return Status{}, fault.E(op, fault.Unavailable, err)
+		return Status{}, fault.E("look at the controllers of "+nqn, fault.Unavailable, err)
 	}
+	return h.statusOf(nqn, ours)
+}
+
+// Statuses is Status for every NQN that has a controller under the host NQN: sysfs is read once, however
+// many volumes there are. One that cannot be told has an error in its place.
+func (h *Host) Statuses(_ context.Context, hostNQN string) (map[string]StatusOrError, error) {
+	all, err := h.tree.controllers()
+	if err != nil {
+		return nil, fault.E("list NVMe controllers", fault.Unavailable, err)
+	}
+	byNQN := map[string][]controller{}
+	for _, c := range all {
+		if c.hostNQN == hostNQN {
+			byNQN[c.nqn] = append(byNQN[c.nqn], c)
+		}
+	}
+	statuses := make(map[string]StatusOrError, len(byNQN))
+	for nqn, ours := range byNQN {
+		s, err := h.statusOf(nqn, ours)
+		statuses[nqn] = StatusOrError{s, err}
+	}
+	return statuses, nil
+}
+
+// StatusOrError is a status, or why it cannot be told.
+type StatusOrError struct {
+	Status
+	Err error
+}
+
+// statusOf joins what the controllers of an NQN say.
+func (h *Host) statusOf(nqn string, ours []controller) (Status, error) {
 	s, away := Status{Link: LinkGone}, Status{Link: LinkAway}
 	for _, c := range ours {
 		switch {
@@ -48,7 +79,7 @@ func (h *Host) Status(_ context.Context, nqn, hostNQN string) (Status, error) {
 			s.Link = LinkLive
 			s.Live++
 			if err := h.addDevice(&s, c); err != nil {
-				return Status{}, fault.E(op, fault.Unavailable, err)
+				return Status{}, fault.E("look at the controllers of "+nqn, fault.Unavailable, err)
 			}
 		default:
 			away.State = c.state

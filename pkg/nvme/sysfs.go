@@ -22,7 +22,7 @@ const (
 var (
 	controllerName = regexp.MustCompile(`^nvme[0-9]+$`)
 	diskName       = regexp.MustCompile(`^nvme[0-9]+n[0-9]+$`)
-	pathName       = regexp.MustCompile(`^nvme[0-9]+c[0-9]+n[0-9]+$`)
+	pathName       = regexp.MustCompile(`^nvme([0-9]+)c[0-9]+n[0-9]+$`)
 )
 
 // tree reads sysfs. It holds no state: what it says is what is so now.

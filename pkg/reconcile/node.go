@@ -32,8 +32,8 @@ const (
 
 // Volumes are those staged on this node. *driver.Staged fits.
 type Volumes interface {
-	Volumes() ([]string, error)
-	Look(ctx context.Context, id string) (driver.Condition, error)
+	// Look gives those that can be looked at, also beside an error.
+	Look(ctx context.Context) ([]driver.Condition, error)
 	Heal(ctx context.Context, id string) error
 	Unblock(ctx context.Context, id string) error
 }
@@ -122,12 +122,12 @@ func (n *Node) drain() {
 
 func (n *Node) lookAtAll(ctx context.Context) {
 	ctx, span := n.tracer.StartRoot(ctx, "reconcile.node")
-	ids, err := n.volumes.Volumes()
+	conditions, err := n.volumes.Look(ctx)
 	defer func() { span.End(err) }()
 	count, listed := map[telemetry.MountState]int{}, map[string]bool{}
-	for _, id := range ids {
-		listed[id] = true
-		if state := n.look(ctx, id); state != "" {
+	for _, c := range conditions {
+		listed[c.VolumeID] = true
+		if state := n.attend(ctx, c); state != "" {
 			count[state]++
 		}
 	}
@@ -153,12 +153,9 @@ func (n *Node) unknown(err error) {
 	}
 }
 
-// look finds the state of one volume, and does what it asks for.
-func (n *Node) look(ctx context.Context, id string) telemetry.MountState {
-	c, err := n.volumes.Look(ctx, id)
-	if err != nil {
-		c.State, c.Detail = telemetry.MountUnknown, err.Error()
-	}
+// attend does what the condition of a volume asks for, and gives its state.
+func (n *Node) attend(ctx context.Context, c driver.Condition) telemetry.MountState {
+	id := c.VolumeID
 	w := n.seen[id]
 	if w == nil {
 		w = &watched{}

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -33,21 +34,14 @@ type volumes struct {
 	unblocked []string
 }
 
-func (v *volumes) Volumes() ([]string, error) {
+func (v *volumes) Look(context.Context) ([]driver.Condition, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	var ids []string
-	for id := range v.state {
-		ids = append(ids, id)
+	var all []driver.Condition
+	for _, id := range slices.Sorted(maps.Keys(v.state)) {
+		all = append(all, v.state[id])
 	}
-	slices.Sort(ids)
-	return ids, v.err
-}
-
-func (v *volumes) Look(_ context.Context, id string) (driver.Condition, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.state[id], nil
+	return all, v.err
 }
 
 func (v *volumes) Heal(ctx context.Context, id string) error {

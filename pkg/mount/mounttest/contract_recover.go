@@ -213,9 +213,12 @@ func inspect(t *testing.T, f *fixture) {
 		}{
 			"as it should be": {d.Num, fsType, telemetry.MountHealthy, ""},
 			"another device":  {host.DevNum{Major: d.Num.Major, Minor: d.Num.Minor + 1}, fsType, telemetry.MountStale, telemetry.StaleDeviceChanged},
-			"nothing there":   {d.Num, "nothing", "", ""},
 		} {
-			h := f.m.Inspect(t.Context(), mount.InspectRequest{Target: f.path(tt.path), Num: tt.num, Device: d.Path, FSType: fsType})
+			at, _, err := f.m.At(f.path(tt.path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := f.m.Inspect(t.Context(), mount.InspectRequest{At: at, Num: tt.num, Device: d.Path, FSType: fsType})
 			if h.State != tt.state || h.Reason != tt.reason {
 				t.Errorf("%s, %s: %+v", fsType, name, h)
 			}
