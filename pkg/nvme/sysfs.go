@@ -51,8 +51,8 @@ func (c controller) going() bool {
 // disconnect look done.
 func (t tree) controllers() ([]controller, error) { return t.list("") }
 
-// list is controllers, limited to those of an NQN unless that is "": of the others only two
-// attributes are read, so that an attach does not grow slow with the number of volumes.
+// list is controllers, limited to those of an NQN unless that is "": of the others only one
+// attribute is read, so that an attach does not grow slow with the number of volumes.
 func (t tree) list(nqn string) ([]controller, error) {
 	entries, err := t.class("nvme")
 	if err != nil {
@@ -93,17 +93,18 @@ func (t tree) controller(name string) (controller, error) { return t.read(name, 
 
 func (t tree) read(name, nqn string) (controller, error) {
 	c := controller{name: name, dir: filepath.Join(t.sys, "class/nvme", name)}
+	var err error
+	if c.nqn, err = attribute(t.attrs, c.dir, "subsysnqn"); err != nil {
+		return c, err
+	}
+	if nqn != "" && c.nqn != nqn {
+		return c, errNotMeant
+	}
 	transport, err := attribute(t.attrs, c.dir, "transport")
 	if err != nil {
 		return c, err
 	}
 	if transport != "tcp" {
-		return c, errNotMeant
-	}
-	if c.nqn, err = attribute(t.attrs, c.dir, "subsysnqn"); err != nil {
-		return c, err
-	}
-	if nqn != "" && c.nqn != nqn {
 		return c, errNotMeant
 	}
 	var address string

@@ -15,6 +15,9 @@ import (
 const (
 	// nodeInterval is the pace of looking at the staged volumes where no kernel event comes.
 	nodeInterval = 2 * time.Second
+	// A look may take one part in lookShare of the time, and is due after slowestInterval at the latest.
+	lookShare       = 20
+	slowestInterval = 5 * time.Second
 	// nodePause is the least time between two looks, however many events come.
 	nodePause = 250 * time.Millisecond
 	// healTimeout bounds one try: a check of a large file system takes minutes.
@@ -84,9 +87,10 @@ func (n *Node) Check() telemetry.MountCheck {
 func (n *Node) Run(ctx context.Context) {
 	defer n.drain()
 	for {
+		began := time.Now()
 		n.lookAtAll(ctx)
 		wake, looked := n.wake, time.Now()
-		timer := time.NewTimer(nodeInterval)
+		timer := time.NewTimer(pace(looked.Sub(began)))
 		for waiting := true; waiting; {
 			select {
 			case <-ctx.Done():
@@ -102,6 +106,12 @@ func (n *Node) Run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// pace is when to look again after a look that took so long: a node with many volumes, or a slow one, shall
+// not spend more than a small part of its time on that.
+func pace(took time.Duration) time.Duration {
+	return max(nodeInterval, min(lookShare*took, slowestInterval))
 }
 
 // drain waits for the tries under way, whose context has ended.

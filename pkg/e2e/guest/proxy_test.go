@@ -29,9 +29,16 @@ type proxy struct {
 // newProxy listens at a free port of this machine, and forwards to a portal.
 func newProxy(t *testing.T, to nvme.Portal) *proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return newProxyAt(t, "127.0.0.1:0", to)
+}
+
+// newProxyAt listens at an address of this machine, and forwards to a portal.
+func newProxyAt(t *testing.T, address string, to nvme.Portal) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
 	ok(t, err)
-	p := &proxy{t: t, to: to.String(), portal: nvme.Portal{Address: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port}}
+	at := l.Addr().(*net.TCPAddr)
+	p := &proxy{t: t, to: to.String(), portal: nvme.Portal{Address: at.IP.String(), Port: at.Port}}
 	p.passes = sync.NewCond(&p.mu)
 	p.serve(l)
 	t.Cleanup(func() {
