@@ -14,6 +14,9 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 // shared is the directory with the programs, which the host has made.
 func shared() string { return os.Getenv("RDS_E2E_GUEST") }
 
+// full is whether there is time for all counts and combinations.
+func full() bool { return os.Getenv("RDS_E2E_FULL") != "" }
+
 func run(m *testing.M) int {
 	if shared() == "" {
 		fmt.Println("guest: left out: these tests run in a virtual machine only, by `task e2e:vm`")

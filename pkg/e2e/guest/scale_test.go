@@ -12,9 +12,6 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/e2e/program"
 )
 
-// full tells whether the counts are those of the full run.
-func full() bool { return os.Getenv("RDS_E2E_FULL") == "1" }
-
 // An attach must not grow slower with the number of volumes that are attached (longhorn#13816).
 func TestManyVolumesOnOneNode(t *testing.T) {
 	ctx, c := t.Context(), newCluster(t)

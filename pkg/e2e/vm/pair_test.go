@@ -5,11 +5,12 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // pair boots two guests with a network of their own between them: 10.77.0.1 and 10.77.0.2. Both run the
-// test, and learn from RDS_E2E_STATION which of the two they are.
-func pair(t *testing.T, kernel, test string) {
+// test, and learn from RDS_E2E_STATION which of the two they are. RDS_E2E_RUN picks from its subtests.
+func pair(t *testing.T, kernel, test string, parameters ...string) {
 	t.Helper()
 	ends, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -20,7 +21,11 @@ func pair(t *testing.T, kernel, test string) {
 		g := suite(kernel)
 		g.station, g.link = i+1, os.NewFile(uintptr(end), "link")
 		g.name += "-" + strconv.Itoa(g.station)
-		g.tests = []string{"-test.run=^" + test + "$"}
+		g.parameters = parameters
+		if os.Getenv("RDS_E2E_FULL") != "" {
+			g.limit = time.Hour
+		}
+		g.tests = []string{"-test.run=^" + test + "$/" + os.Getenv("RDS_E2E_RUN")}
 		g.env = append(g.env, "RDS_E2E_STATION="+strconv.Itoa(g.station))
 		machines = append(machines, boot(t, g))
 	}
