@@ -155,7 +155,11 @@ func TestALostDeviceIsHealed(t *testing.T) {
 func TestAnArrayRebootIsSurvived(t *testing.T) {
 	ctx, c := t.Context(), newCluster(t)
 	n := c.newNode("node-1")
-	volumes := c.twenty(ctx, t, n)
+	count := 8
+	if full() {
+		count = 20
+	}
+	volumes := c.distinct(ctx, t, n, count)
 	c.array.reboot(4 * time.Second)
 	program.Await(t, "the exports are gone", func() bool { return exported(t) == 0 })
 	program.Await(t, "the exports are back", func() bool { return exported(t) == len(volumes) })
@@ -176,11 +180,11 @@ func TestAnArrayRebootIsSurvived(t *testing.T) {
 	}
 }
 
-// twenty are volumes that each hold data of their own, so that none can be taken for another.
-func (c *cluster) twenty(ctx context.Context, t *testing.T, n *node) []*volume {
+// distinct are volumes that each hold data of their own, so that none can be taken for another.
+func (c *cluster) distinct(ctx context.Context, t *testing.T, n *node, count int) []*volume {
 	t.Helper()
 	var volumes []*volume
-	for i := range 20 {
+	for i := range count {
 		s := spec{name: fmt.Sprintf("pvc-%d", i), size: 64 * mib}
 		if i%5 == 4 {
 			s.fs = block
