@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -224,4 +225,28 @@ func wantLine(t *testing.T, s *server, code codes.Code, level zapcore.Level, cal
 	if len(lines) != 1 || lines[0].Level != level || lines[0].ContextMap()["code"] != code.String() {
 		t.Errorf("lines %v, want one at %s with code %s", lines, level, code)
 	}
+}
+
+// What a call has to say when its time is over must reach a caller who waits no longer than that.
+func TestHandlersHaveLessTimeThanTheirCallers(t *testing.T) {
+	for callers, margin := range map[time.Duration]time.Duration{2 * time.Minute: 2 * time.Second, 10 * time.Second: time.Second} {
+		ctx, cancel := context.WithTimeout(t.Context(), callers)
+		defer cancel()
+		outer, _ := ctx.Deadline()
+		_, err := answerInTime(ctx, nil, nil, func(ctx context.Context, _ any) (any, error) {
+			inner, ok := ctx.Deadline()
+			if got := outer.Sub(inner); !ok || got > margin || got < margin*9/10 {
+				t.Errorf("of %s, %s are kept for the answer, want %s", callers, got, margin)
+			}
+			return nil, nil
+		})
+		wantCode(t, err, codes.OK)
+	}
+	_, err := answerInTime(t.Context(), nil, nil, func(ctx context.Context, _ any) (any, error) {
+		if _, ok := ctx.Deadline(); ok {
+			t.Error("a call without a deadline got one")
+		}
+		return nil, nil
+	})
+	wantCode(t, err, codes.OK)
 }

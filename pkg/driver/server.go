@@ -28,7 +28,7 @@ func NewDriver(cfg DriverConfig) (*Driver, error) {
 	d := &Driver{cfg: cfg, controllerOps: newInFlight(), nodeOps: newInFlight()}
 	// From the outside in: the log line sees the status, the status is made of the error
 	// that was measured, and a panic is measured like any other error.
-	d.server = grpc.NewServer(append(cfg.ServerOptions, grpc.ChainUnaryInterceptor(d.logCall, translate, d.meter, d.guard))...)
+	d.server = grpc.NewServer(append(cfg.ServerOptions, grpc.ChainUnaryInterceptor(d.logCall, translate, d.meter, answerInTime, d.guard))...)
 	csi.RegisterIdentityServer(d.server, &identity{driver: d})
 	if cfg.Controller != nil {
 		csi.RegisterControllerServer(d.server, &controller{driver: d, cfg: *cfg.Controller})
