@@ -3,7 +3,9 @@ package driver
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
@@ -99,19 +101,52 @@ func TestOnlyWhatWasCreatedBlankIsFormatted(t *testing.T) {
 }
 
 func TestUnreadableDeviceIsNotBlank(t *testing.T) {
+	for name, tt := range map[string]struct {
+		state string
+		code  codes.Code
+	}{"live": {"live", codes.FailedPrecondition}, "away by now": {"connecting", codes.Unavailable}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			v := r.create(t, "v", gib, mounted("ext4", singleWriter))
+			wantCode(t, v.publishTo(r.a), codes.OK)
+			r.a.effects.arm(0, 0, func(_ int, name string) {
+				if name == "open" { // connected, and the first look at the device comes
+					r.a.mounts.FailReads(r.a.disk(v.nqn()), 0)
+				}
+				if name == "blkid" {
+					r.a.nvme.SetState(r.a.controllerOf(v.nqn()), tt.state)
+				}
+			})
+			wantCode(t, v.stage(r.a), tt.code)
+			r.a.effects.arm(0, 0, nil)
+			if n := r.a.ran("mkfs"); n != 0 {
+				t.Errorf("mkfs ran on a device that cannot be read")
+			}
+			wantCode(t, v.unstage(r.a), codes.OK)
+			r.a.mustBeClean(t)
+		})
+	}
+}
+
+func TestDeviceSmallerThanPromisedIsRefusedAndLetGo(t *testing.T) {
 	r := newRig(t)
+	r.a.deviceTimeout = 50 * time.Millisecond
+	r.a.boot()
 	v := r.create(t, "v", gib, mounted("ext4", singleWriter))
 	wantCode(t, v.publishTo(r.a), codes.OK)
-	r.a.effects.arm(0, 0, func(_ int, name string) {
-		if name == "open" { // connected, and the first look at the device comes
-			r.a.mounts.FailReads(r.a.disk(v.nqn()), 0)
-		}
-	})
-	wantCode(t, v.stage(r.a), codes.Unavailable)
-	r.a.effects.arm(0, 0, nil)
-	if n := r.a.ran("mkfs"); n != 0 {
-		t.Errorf("mkfs ran on a device that cannot be read")
+	size := v.published[keySize]
+	v.published[keySize] = strconv.Itoa(gib + 4096)
+	wantCode(t, v.stage(r.a), codes.FailedPrecondition, "promised", "cut short or replaced")
+	r.a.mustBeClean(t)
+	if calls := r.a.mounts.Calls(); len(calls) != 0 {
+		t.Errorf("tools were run: %q", calls)
 	}
+	v.published[keySize] = size
+	wantCode(t, v.stage(r.a), codes.OK)
+	v.published[keySize] = strconv.Itoa(gib + 4096)
+	wantCode(t, v.stage(r.a), codes.Unavailable, "promised") // an earlier call's work is still there
+	wantCode(t, v.unstage(r.a), codes.OK)
+	r.a.mustBeClean(t)
 }
 
 // interrupted is a volume whose first mkfs on node a was killed half-way.

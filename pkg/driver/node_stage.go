@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -173,13 +174,31 @@ func (s *staging) connect(ctx context.Context) (nvme.Device, error) {
 	if err != nil {
 		return nvme.Device{}, err
 	}
-	if dev.Size < s.attachment.size { // grown on the array while connected: the kernel has not seen it yet
+	if dev.Size < s.attachment.size && dev.Adopted { // grown on the array while connected: the kernel has not seen it yet
 		if dev, err = s.conn.Rescan(ctx, s.record.NQN, s.record.HostNQN, s.attachment.size); err != nil {
-			return dev, err
+			return dev, s.tooSmall(ctx, err)
 		}
+	}
+	if dev.Size < s.attachment.size {
+		return dev, s.smaller(dev)
 	}
 	noteDevice(s.record, dev)
 	return dev, s.node.save(s.record)
+}
+
+// tooSmall tells a device that is smaller than the array has promised from one that could not be asked
+// in time: waiting longer makes only the second one well.
+func (s *staging) tooSmall(ctx context.Context, cause error) error {
+	dev, err := s.conn.Find(ctx, s.record.NQN, s.record.HostNQN)
+	if err != nil || dev.Size >= s.attachment.size || ctx.Err() != nil {
+		return cause
+	}
+	return fmt.Errorf("%w (%w)", s.smaller(dev), cause)
+}
+
+func (s *staging) smaller(dev nvme.Device) error {
+	return fault.Errorf("", fault.Precondition, "%s has %d bytes, and the array promised %d; nothing was changed. See on the array whether the volume's "+
+		"file was cut short or replaced", dev.Path, dev.Size, s.attachment.size)
 }
 
 // abandon forgets a stage of which nothing was done. Connect has taken down what it made itself.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
@@ -54,7 +56,7 @@ func TestUnreadableBeatsNotBlank(t *testing.T) {
 	_, err := n.m.EnsureFormatted(t.Context(), mount.FormatRequest{
 		Device: device, Num: number(), Size: size, Journal: &record{}, Live: alive,
 	})
-	if fault.KindOf(err) != fault.Unavailable {
+	if fault.KindOf(err) != fault.Precondition || fault.ReasonOf(err) == fault.FSNotBlank || !errors.Is(err, unix.EIO) {
 		t.Errorf("error = %v, want one about reading", err)
 	}
 }

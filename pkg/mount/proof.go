@@ -120,7 +120,15 @@ func (p *proof) blank(ctx context.Context, device host.Device, info host.BlockIn
 		return notBlank("no file system was found, but %w. It is not formatted. If this is what an interrupted mkfs on another node "+
 			"left behind, or data that can go: delete the volume and make a new one, or zero it by hand (blkdiscard -z %s) on this node", err, p.r.Device)
 	}
-	return &refusal{telemetry.FormatRefusedUnreadable, err}
+	return &refusal{telemetry.FormatRefusedUnreadable, p.unreadable(ctx, err)}
+}
+
+// unreadable tells a device with a place that cannot be read from one that is away, and may be read later.
+func (p *proof) unreadable(ctx context.Context, cause error) error {
+	if ctx.Err() != nil || p.r.Live.ask(ctx) != nil {
+		return cause
+	}
+	return fault.Reclassify(fmt.Errorf("%w; its array answers, but not for all of it, so it is not formatted. See whether the array's disks are well", cause), fault.Precondition)
 }
 
 // allowed says whether anybody declared that the device may be written to.
