@@ -96,10 +96,10 @@ func (m *Mounter) confirmFormat(ctx context.Context, r FormatRequest) error {
 	return nil
 }
 
-// WipeInterrupted zeroes the places where an interrupted mkfs left its marks, for the NodeUnstage
-// of a record that says formatting. It refuses with Busy while mkfs or anything else holds the device,
+// WipeInterrupted zeroes the places where an interrupted mkfs left its marks, and those where the proof of a
+// blank device looks, for the NodeUnstage of a record that says formatting: mkfs.btrfs hits some of them. It refuses with Busy while mkfs or anything else holds the device,
 // and writes only after live, asked while the device is held, has said whose it is.
-// Blocks between those places may stay: another node that finds them refuses and says what to do.
+// Blocks between those places may stay, which nobody will look at.
 func (m *Mounter) WipeInterrupted(ctx context.Context, device string, num host.DevNum, live Alive) error {
 	op := "wipe the interrupted mkfs on " + device
 	claimed, info, err := m.claim(ctx, device, num, true)
@@ -110,15 +110,15 @@ func (m *Mounter) WipeInterrupted(ctx context.Context, device string, num host.D
 	if err := live.ask(ctx); err != nil {
 		return fault.Wrap(op, err)
 	}
-	return fault.Wrap(op, m.wipeSignatures(ctx, device, claimed, info.Size))
+	return fault.Wrap(op, m.wipeSurveyed(ctx, device, claimed, info.Size))
 }
 
-func (m *Mounter) wipeSignatures(ctx context.Context, path string, device host.Device, size uint64) error {
+func (m *Mounter) wipeSurveyed(ctx context.Context, path string, device host.Device, size uint64) error {
 	return m.onDevice(ctx, path, func() error {
-		if err := wipe(ctx, device, signatures(size)); err != nil {
+		if err := wipe(ctx, device, surveyed(size)); err != nil {
 			return err
 		}
-		return surveyZero(ctx, device, signatures(size))
+		return surveyZero(ctx, device, surveyed(size))
 	})
 }
 

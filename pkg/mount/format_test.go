@@ -108,6 +108,18 @@ func TestWipedVolumeIsBlankAgain(t *testing.T) {
 	if _, err := n.format(t.Context(), &record{}); err == nil {
 		t.Fatal("mkfs was not interrupted")
 	}
+	const inSample = 21 << 20 // where mkfs.btrfs writes its system tree, and the proof has a sample
+	disk, err := n.Devices().Open(device, false, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close()
+	if _, err := disk.WriteAt([]byte("_BHRfS_M"), inSample); err != nil {
+		t.Fatal(err)
+	}
+	if formatted, err := n.format(t.Context(), &record{}); formatted || fault.ReasonOf(err) != fault.FSNotBlank {
+		t.Errorf("before it is wiped: %v, %v", formatted, err)
+	}
 	if err := n.m.WipeInterrupted(t.Context(), device, number(), alive); err != nil {
 		t.Fatal(err)
 	}

@@ -106,8 +106,7 @@ func notBlank(format string, args ...any) error {
 
 // blank proves that nothing was ever written to the device.
 func (p *proof) blank(ctx context.Context, device host.Device, info host.BlockInfo) error {
-	regions := append(signatures(info.Size), samples(info.Size)...)
-	err := p.m.onDevice(ctx, p.r.Device, func() error { return surveyZero(ctx, device, regions) })
+	err := p.m.onDevice(ctx, p.r.Device, func() error { return surveyZero(ctx, device, surveyed(info.Size)) })
 	switch {
 	case err == nil && p.r.Journal.Formatted():
 		return &refusal{telemetry.FormatRefusedIdentity, fault.Errorf("look for a file system", fault.FSNotBlank, "the device "+
@@ -155,7 +154,7 @@ func (p *proof) undoInterrupted(ctx context.Context, device host.Device, info ho
 	if err := p.live(ctx); err != nil {
 		return err
 	}
-	if err := p.m.wipeSignatures(ctx, p.r.Device, device, info.Size); err != nil {
+	if err := p.m.wipeSurveyed(ctx, p.r.Device, device, info.Size); err != nil {
 		return &refusal{telemetry.FormatRefusedUnreadable, fmt.Errorf("wipe the interrupted mkfs: %w", err)}
 	}
 	found, any, err := p.m.identify(ctx, p.r.Device)

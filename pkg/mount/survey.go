@@ -25,6 +25,9 @@ type region struct {
 	off, len uint64
 }
 
+// surveyed are all places that have to be zero for a device to be blank.
+func surveyed(size uint64) []region { return append(signatures(size), samples(size)...) }
+
 // signatures are the places where a file system or a partition table leaves its mark: the head,
 // the tail, ext4's backup superblocks and btrfs' superblock mirrors. mkfs writes to all of them
 // that belong to its kind, so that they also tell and undo an interrupted mkfs.
