@@ -91,6 +91,9 @@ func (p *Process) Running() bool {
 	}
 }
 
+// PID is its number.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Kill ends it and what it has started with SIGKILL, and waits until it is gone.
 func (p *Process) Kill(t *testing.T) {
 	t.Helper()

@@ -23,7 +23,8 @@ func suite(kernel string) guest {
 		skip += "|" + onlyOnTheNewest
 	}
 	return guest{
-		name: kernel, kernel: kernel, memory: 3072, limit: 30 * time.Minute, env: []string{"RDS_E2E_FULL=" + os.Getenv("RDS_E2E_FULL")},
+		name: kernel, kernel: kernel, memory: 3072, limit: 30 * time.Minute,
+		env:   []string{"RDS_E2E_FULL=" + os.Getenv("RDS_E2E_FULL"), "RDS_E2E_SEED=" + os.Getenv("RDS_E2E_SEED")},
 		tests: []string{"-test.run=" + os.Getenv("RDS_E2E_RUN"), "-test.skip=" + skip},
 	}
 }
