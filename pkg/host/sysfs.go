@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -11,25 +12,39 @@ import (
 // Attributes reads and writes sysfs attributes: one value each, one read(2) or write(2) each.
 type Attributes struct{}
 
+// attributeBytes is more than the page that an attribute may fill.
+const attributeBytes = 8 << 10
+
 // Read gives the attribute's text without the newline sysfs ends it with. The error of one
 // that vanished with its device is fs.ErrNotExist or ENODEV.
+//
+// It makes three system calls, where os.ReadFile makes eight or more: an attach reads some hundred attributes.
 func (Attributes) Read(path string) (string, error) {
-	// Not os.ReadFile: there are many of these, and that takes two system calls and an allocation more.
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := retried(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
 	if err != nil {
 		return "", fmt.Errorf("read sysfs attribute: %w", &os.PathError{Op: "open", Path: path, Err: err})
 	}
 	defer unix.Close(fd)
-	var page [attributeBytes]byte
-	n, err := unix.Read(fd, page[:])
+	var buffer [attributeBytes]byte
+	n, err := retried(func() (int, error) { return unix.Read(fd, buffer[:]) })
+	if err == nil && n == len(buffer) {
+		err = unix.EFBIG
+	}
 	if err != nil {
 		return "", fmt.Errorf("read sysfs attribute: %w", &os.PathError{Op: "read", Path: path, Err: err})
 	}
-	return strings.TrimRight(string(page[:n]), "\n"), nil
+	return strings.TrimRight(string(buffer[:n]), "\n"), nil
 }
 
-// attributeBytes is more than any attribute has that is read here; the kernel's own limit is a page.
-const attributeBytes = 1024
+// retried makes a system call again for as long as a signal interrupts it.
+func retried(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
 
 // Write stores value. It never creates the file: a missing attribute is fs.ErrNotExist. The
 // kernel acts before it returns, so that writing delete_controller can block for as long as

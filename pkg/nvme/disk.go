@@ -130,7 +130,7 @@ func (t tree) namespace(dir string) (namespace, error) {
 // a path has the subsystem's number (drivers/nvme/host/multipath.c, nvme_mpath_set_disk_name), so that one is
 // asked first, and the others only if it is not the one: there is a subsystem for each volume of the node.
 func (t tree) subsystem(c controller, path string) (string, error) {
-	self, err := filepath.EvalSymlinks(c.dir)
+	self, err := os.Stat(c.dir)
 	if err != nil {
 		return "", gone(c.dir, err)
 	}
@@ -157,9 +157,9 @@ func (t tree) subsystem(c controller, path string) (string, error) {
 	return "", errNoHead
 }
 
-// memberOf tells whether the controller, whose real directory self is, belongs to a subsystem. A link to a
+// memberOf tells whether the controller, whose directory self is, belongs to a subsystem. A link to a
 // controller that is gone may dangle (vm.md "What the kernel did" 6).
-func (t tree) memberOf(c controller, self, subsystem string) (bool, error) {
+func (t tree) memberOf(c controller, self os.FileInfo, subsystem string) (bool, error) {
 	nqn, err := attribute(t.attrs, subsystem, "subsysnqn")
 	if errors.Is(err, errGone) || err == nil && nqn != c.nqn {
 		return false, nil
@@ -167,11 +167,11 @@ func (t tree) memberOf(c controller, self, subsystem string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	member, err := filepath.EvalSymlinks(filepath.Join(subsystem, c.name))
+	member, err := os.Stat(filepath.Join(subsystem, c.name))
 	if err != nil && !vanished(err) {
 		return false, err
 	}
-	return err == nil && member == self, nil
+	return err == nil && os.SameFile(member, self), nil
 }
 
 // verify proves that the node in /dev is the disk sysfs shows: same number, same size, by an
