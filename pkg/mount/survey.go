@@ -88,12 +88,25 @@ type errNotZero struct {
 
 func (e *errNotZero) Error() string { return fmt.Sprintf("there is data near byte %d", e.off) }
 
+const (
+	pieceBytes = 128 * kib // what is read at once
+	readAhead  = 32        // pieces the kernel reads while one is looked at: at most 4 MiB
+)
+
 // surveyZero reads all regions. It is nil only when every byte could be read and is zero.
+//
+// Most regions are single blocks all over the device, so that reading one after the other costs a round
+// trip each: the kernel is told of the next ones in advance.
 func surveyZero(ctx context.Context, device host.Device, regions []region) error {
-	buffer, zero := make([]byte, headBytes), make([]byte, headBytes)
-	for _, r := range regions {
+	pieces := split(regions)
+	buffer, zero := make([]byte, pieceBytes), make([]byte, pieceBytes)
+	told := 0
+	for i, r := range pieces {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		for ; told < min(i+readAhead, len(pieces)); told++ {
+			device.Prefetch(int64(pieces[told].off), int64(pieces[told].len))
 		}
 		piece := buffer[:r.len]
 		if n, err := device.ReadAt(piece, int64(r.off)); n < len(piece) {
@@ -104,6 +117,19 @@ func surveyZero(ctx context.Context, device host.Device, regions []region) error
 		}
 	}
 	return nil
+}
+
+// split cuts regions into pieces of at most pieceBytes.
+func split(regions []region) []region {
+	var pieces []region
+	for _, r := range regions {
+		for r.len > pieceBytes {
+			pieces = append(pieces, region{r.off, pieceBytes})
+			r = region{r.off + pieceBytes, r.len - pieceBytes}
+		}
+		pieces = append(pieces, r)
+	}
+	return pieces
 }
 
 // wipe overwrites all regions with zeros and waits until that is on the device.

@@ -198,6 +198,8 @@ func (h *handle) ReadAt(p []byte, off int64) (int, error) {
 	return h.disk.readAt(p, off)
 }
 
+func (h *handle) Prefetch(int64, int64) { h.k.wait("read", h.path) }
+
 func (h *handle) WriteAt(p []byte, off int64) (int, error) {
 	h.k.mu.Lock()
 	defer h.k.mu.Unlock()
