@@ -75,6 +75,7 @@ type staging struct {
 	blank      bool // the volume was created empty
 	known      bool // an earlier call left a record of this very attachment
 	mounted    bool // this call mounted the staging path
+	full       bool // this call found that the file system fills the device
 }
 
 // run stages the volume. repeat tells that it was staged already. After a final error nothing

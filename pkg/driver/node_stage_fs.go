@@ -48,7 +48,7 @@ func (s *staging) mount(ctx context.Context, dev nvme.Device) (repeat bool, err 
 		return false, err
 	}
 	s.mounted = !repeat
-	if s.record.ReadOnly {
+	if s.record.ReadOnly || s.full {
 		return repeat, nil
 	}
 	filled, err := mounter.Grow(ctx, s.growth(dev, s.record.StagingPath))
@@ -66,21 +66,27 @@ func (s *staging) live(dev nvme.Device) mount.Alive {
 }
 
 func (s *staging) prepare(ctx context.Context, dev nvme.Device) error {
-	formatted, err := s.node.cfg.Mounter.EnsureFormatted(ctx, mount.FormatRequest{
+	found, err := s.node.cfg.Mounter.EnsureFormatted(ctx, mount.FormatRequest{
 		Device: dev.Path, Num: dev.Num, Size: s.attachment.size, FSType: s.record.FSType,
 		Blank: s.blank, ReadOnly: s.record.ReadOnly,
 		Live:    s.live(dev),
 		Journal: &formatJournal{node: s.node, record: s.record},
 	})
-	if err != nil || formatted {
+	s.full = found.Full
+	if err != nil || found.Formatted {
 		return err
 	}
 	s.record.Format, s.record.FormatFS = stage.Formatted, s.record.FSType
 	if s.record.ReadOnly {
 		return nil
 	}
-	if err := s.node.cfg.Mounter.Check(ctx, dev.Path, dev.Num, s.record.FSType, s.live(dev)); err != nil {
-		return err
+	if !found.Clean {
+		if err := s.node.cfg.Mounter.Check(ctx, dev.Path, dev.Num, s.record.FSType, s.live(dev)); err != nil {
+			return err
+		}
+	}
+	if found.Full {
+		return nil
 	}
 	// What cannot grow mounted does so now: ext4 needs CAP_SYS_RESOURCE for that.
 	_, err = s.node.cfg.Mounter.Grow(ctx, s.growth(dev, ""))

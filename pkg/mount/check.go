@@ -20,8 +20,8 @@ const (
 )
 
 // Check repairs what can be repaired without asking, on a device that is not mounted and may be
-// written to. For ext4 it is the preen run of e2fsck, which looks no further when the file system
-// is clean; xfs and btrfs replay their logs when they are mounted.
+// written to. For ext4 it is the preen run of e2fsck, which is spared where its superblock says that it
+// would look no further; xfs and btrfs replay their logs when they are mounted.
 func (m *Mounter) Check(ctx context.Context, device string, num host.DevNum, fsType string, live Alive) error {
 	op := "check the file system on " + device
 	fsType, err := fsTypeOf(op, fsType)
@@ -33,6 +33,12 @@ func (m *Mounter) Check(ctx context.Context, device string, num host.DevNum, fsT
 		return fault.Wrap(op, err)
 	}
 	defer pin.Close()
+	if err := m.unclaimed(ctx, device); err != nil {
+		return fault.Wrap(op, err)
+	}
+	if super, err := m.ext4Super(ctx, device, pin); err == nil && ext4Clean(super) {
+		return nil
+	}
 	return m.preen(ctx, op, device, pin)
 }
 

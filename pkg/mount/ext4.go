@@ -25,20 +25,27 @@ const (
 )
 
 // ext4Size is how many bytes of the device, which is open, its ext4 covers.
-func (m *Mounter) ext4Size(ctx context.Context, path string, device host.Device) (size uint64, err error) {
+func (m *Mounter) ext4Size(ctx context.Context, path string, device host.Device) (uint64, error) {
 	op := "read the superblock of " + path
+	super, err := m.ext4Super(ctx, path, device)
+	if err != nil {
+		return 0, fault.Wrap(op, err)
+	}
+	size, err := parseExt4Size(super)
+	return size, fault.E(op, fault.FSCorrupt, err)
+}
+
+// ext4Super reads where an ext4 has its superblock.
+func (m *Mounter) ext4Super(ctx context.Context, path string, device host.Device) ([]byte, error) {
 	super := make([]byte, ext4SuperBytes)
-	err = m.onDevice(ctx, path, func() error {
+	err := m.onDevice(ctx, path, func() error {
 		_, err := device.ReadAt(super, ext4SuperOffset)
 		return err
 	})
 	if err != nil {
-		return 0, fault.Wrap(op, err)
+		return nil, err
 	}
-	if size, err = parseExt4Size(super); err != nil {
-		return 0, fault.E(op, fault.FSCorrupt, err)
-	}
-	return size, nil
+	return super, nil
 }
 
 func parseExt4Size(super []byte) (uint64, error) {

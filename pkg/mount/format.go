@@ -3,6 +3,7 @@ package mount
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
@@ -37,31 +38,39 @@ type FormatRequest struct {
 	Journal FormatJournal
 }
 
+// FormatOutcome is what EnsureFormatted did and came to know. What it does not know is false.
+type FormatOutcome struct {
+	Formatted bool // the file system was made by this call
+	Clean     bool // it needs no Check
+	Full      bool // it fills the device: it needs no Grow
+}
+
 // EnsureFormatted finds the wanted file system on the device, or makes it, but only on the full
 // proof of design.md §6 rule 2. Another file system, a partition table or any data is refused with
 // FSNotBlank. A device that is mounted is refused with Busy: ask At first.
-func (m *Mounter) EnsureFormatted(ctx context.Context, r FormatRequest) (formatted bool, err error) {
+func (m *Mounter) EnsureFormatted(ctx context.Context, r FormatRequest) (o FormatOutcome, err error) {
 	op := "find or make a file system on " + r.Device
 	if r.FSType, err = fsTypeOf(op, r.FSType); err != nil {
-		return false, err
+		return o, err
 	}
-	pin, err := m.decideFormat(ctx, op, r)
+	pin, o, err := m.decideFormat(ctx, op, r)
 	if err != nil || pin == nil {
-		return false, err
+		return o, err
 	}
 	defer pin.Close()
 	if err := m.mkfs(ctx, r.Device, r.FSType); err != nil {
-		return false, err
+		return o, err
 	}
-	if err := m.confirmFormat(ctx, r); err != nil {
-		return false, fault.Wrap(op, err)
+	if o.Full, err = m.confirmFormat(ctx, r, pin); err != nil {
+		return o, fault.Wrap(op, err)
 	}
-	return true, fault.Wrap("note that "+r.Device+" is formatted", r.Journal.Done())
+	o.Formatted, o.Clean = true, true
+	return o, fault.Wrap("note that "+r.Device+" is formatted", r.Journal.Done())
 }
 
 // decideFormat is the step fs.probe. It gives an open device where mkfs shall run: that keeps the
 // kernel from giving the name to another disk until mkfs is done. Without one there is nothing to do.
-func (m *Mounter) decideFormat(ctx context.Context, op string, r FormatRequest) (pin host.Device, err error) {
+func (m *Mounter) decideFormat(ctx context.Context, op string, r FormatRequest) (pin host.Device, o FormatOutcome, err error) {
 	ctx, span := telemetry.Start(ctx, "fs.probe", telemetry.Internal, telemetry.Device(r.Device))
 	defer func() { span.End(err) }()
 	p := &proof{m: m, r: r}
@@ -78,22 +87,49 @@ func (m *Mounter) decideFormat(ctx context.Context, op string, r FormatRequest) 
 	}
 	m.metrics.RecordFormatDecision(ctx, decision)
 	telemetry.Event(ctx, m.log, "rds_csi.format.decision", telemetry.DecisionAttr(decision), telemetry.ReasonAttr(reason), telemetry.Device(r.Device))
-	return pin, err
+	return pin, p.outcome, err
 }
 
-// confirmFormat looks again after mkfs ended with 0, at the device and not at what mkfs said.
-func (m *Mounter) confirmFormat(ctx context.Context, r FormatRequest) error {
+// confirmFormat looks again after mkfs ended with 0, at the device, which is held open, and not at what
+// mkfs said. What it does not recognise itself, blkid may. full is whether it fills the device.
+func (m *Mounter) confirmFormat(ctx context.Context, r FormatRequest, device host.Device) (full bool, err error) {
 	if err := r.Live.ask(ctx); err != nil {
-		return err
+		return false, err
+	}
+	info, err := device.Info()
+	if err != nil {
+		return false, fault.E("look at the new file system", fault.Unavailable, err)
+	}
+	head, err := m.head(ctx, r.Device, device, info.Size)
+	if err != nil {
+		return false, fault.Wrap("look at the new file system", err)
+	}
+	if c, ok := recognise(head, r.FSType, info.Size); ok && c.clean {
+		return true, nil
 	}
 	found, any, err := m.identify(ctx, r.Device)
 	if err != nil {
-		return toolError("look at the new file system", fault.Unavailable, err)
+		return false, toolError("look at the new file system", fault.Unavailable, err)
 	}
 	if !any || found != (signature{Type: r.FSType}) {
-		return fault.Errorf("look at the new file system", fault.MkfsFailed, "mkfs.%s ended well, but blkid finds %q", r.FSType, found)
+		return false, fault.Errorf("look at the new file system", fault.MkfsFailed, "mkfs.%s ended well, but blkid finds %q", r.FSType, found)
 	}
-	return nil
+	return false, nil
+}
+
+// head reads the first lookBytes of a device, or all of a smaller one.
+func (m *Mounter) head(ctx context.Context, path string, device host.Device, size uint64) ([]byte, error) {
+	head := make([]byte, min(lookBytes, size))
+	err := m.onDevice(ctx, path, func() error {
+		if n, err := device.ReadAt(head, 0); n < len(head) {
+			return fmt.Errorf("read the first %d bytes: got %d: %w", len(head), n, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err // not head: the read may go on
+	}
+	return head, nil
 }
 
 // WipeInterrupted zeroes the places where an interrupted mkfs left its marks, and those where the proof of a

@@ -75,10 +75,11 @@ func (r *record) Done() error {
 }
 
 func (n *node) format(ctx context.Context, journal *record) (bool, error) {
-	return n.m.EnsureFormatted(ctx, mount.FormatRequest{
+	o, err := n.m.EnsureFormatted(ctx, mount.FormatRequest{
 		Device: device, Num: number(), FSType: "ext4", Size: size, Blank: true, Journal: journal,
 		Live: alive,
 	})
+	return o.Formatted, err
 }
 
 func (n *node) stage(t *testing.T) (path string) {

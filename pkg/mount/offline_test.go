@@ -163,8 +163,8 @@ func TestOfflineGrowthSurvivesItsCallOnTheRealMachine(t *testing.T) {
 	config.Tools = cancelling{host.NewRunner(), cancel}
 	m := mount.New(config)
 	r := mount.FormatRequest{Device: d.Path, Num: d.Num, FSType: "ext4", Blank: true, Live: alive, Journal: &record{}}
-	if formatted, err := m.EnsureFormatted(ctx, r); err != nil || !formatted {
-		t.Fatalf("format = %v, %v", formatted, err)
+	if o, err := m.EnsureFormatted(ctx, r); err != nil || !o.Formatted {
+		t.Fatalf("format = %+v, %v", o, err)
 	}
 	growLoop(t, d, 16*size)
 	growth := mount.GrowRequest{Device: d.Path, Num: d.Num, FSType: "ext4", Live: alive}

@@ -22,9 +22,10 @@ func (r *refusal) Unwrap() error { return r.err }
 // proof collects what has to hold before mkfs may run. Each step refuses on anything but a
 // positive answer, so that what is forgotten or unknown ends in a refusal.
 type proof struct {
-	m     *Mounter
-	r     FormatRequest
-	found string // file system, for the span
+	m       *Mounter
+	r       FormatRequest
+	found   string // file system, for the span
+	outcome FormatOutcome
 }
 
 // prove gives an open device when mkfs shall run now, nil when the wanted file system is there,
@@ -43,17 +44,51 @@ func (p *proof) prove(ctx context.Context) (host.Device, error) {
 		err = p.undoInterrupted(ctx, claimed, info)
 	} else {
 		var done bool
-		if done, err = p.lookForFilesystem(ctx); done {
+		if done, err = p.look(ctx, claimed, info); done {
 			return nil, p.live(ctx)
-		}
-		if err == nil {
-			err = p.blank(ctx, claimed, info)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
 	return p.commit(ctx)
+}
+
+// look is done when the wanted file system is there, and nil when nothing was ever written.
+func (p *proof) look(ctx context.Context, device host.Device, info host.BlockInfo) (done bool, err error) {
+	if p.r.Blank { // this driver made the volume: nearly always it has what is asked for, or nothing
+		head, err := p.m.head(ctx, p.r.Device, device, info.Size)
+		if c, ok := recognise(head, p.r.FSType, info.Size); err == nil && ok {
+			p.found, p.outcome = p.r.FSType, FormatOutcome{Clean: c.clean, Full: true}
+			return true, nil
+		}
+		switch {
+		case err == nil && allZero(head):
+			return p.lookAndSurvey(ctx, device, info)
+		case err != nil && ctx.Err() != nil:
+			return false, &refusal{telemetry.FormatRefusedUnreadable, err}
+		} // what cannot be read is found again below
+	}
+	if done, err = p.lookForFilesystem(ctx); done || err != nil {
+		return done, err
+	}
+	return false, p.blank(ctx, info, p.survey(ctx, device, info))
+}
+
+// lookAndSurvey reads while blkid looks. Both have ended when it returns, or ctx has: the device is closed
+// after that, and only then free.
+func (p *proof) lookAndSurvey(ctx context.Context, device host.Device, info host.BlockInfo) (done bool, err error) {
+	cancellable, cancel := context.WithCancel(ctx)
+	defer cancel()
+	surveyed := make(chan error, 1)
+	go func() { surveyed <- p.survey(cancellable, device, info) }()
+	if done, err = p.lookForFilesystem(ctx); !done && err == nil {
+		return false, p.blank(ctx, info, <-surveyed)
+	}
+	cancel()
+	<-surveyed
+	_ = p.m.deviceCalls.over(ctx, p.r.Device)
+	return done, err
 }
 
 // live asks for the identity, which only the connector knows.
@@ -104,9 +139,13 @@ func notBlank(format string, args ...any) error {
 	return &refusal{telemetry.FormatRefusedNotBlank, fault.Errorf("look for a file system", fault.FSNotBlank, format, args...)}
 }
 
-// blank proves that nothing was ever written to the device.
-func (p *proof) blank(ctx context.Context, device host.Device, info host.BlockInfo) error {
-	err := p.m.onDevice(ctx, p.r.Device, func() error { return surveyZero(ctx, device, surveyed(info.Size)) })
+// survey reads where something may have been written.
+func (p *proof) survey(ctx context.Context, device host.Device, info host.BlockInfo) error {
+	return p.m.onDevice(ctx, p.r.Device, func() error { return surveyZero(ctx, device, surveyed(info.Size)) })
+}
+
+// blank is nil when the survey proved that nothing was ever written to the device, and it may be.
+func (p *proof) blank(ctx context.Context, info host.BlockInfo, err error) error {
 	switch {
 	case err == nil && p.r.Journal.Formatted():
 		return &refusal{telemetry.FormatRefusedIdentity, fault.Errorf("look for a file system", fault.FSNotBlank, "the device "+

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
@@ -62,11 +63,42 @@ const diskSize = 512 << 20
 type fixture struct {
 	Setup
 	m   *mount.Mounter
+	ran *recorded
 	dir string
 }
 
 func newFixture(t *testing.T, s Setup) *fixture {
-	return &fixture{Setup: s, m: mount.New(s.Config), dir: t.TempDir()}
+	f := &fixture{Setup: s, ran: &recorded{runner: s.Config.Tools}, dir: t.TempDir()}
+	f.Config.Tools = f.ran
+	f.m = mount.New(f.Config)
+	return f
+}
+
+type runner interface {
+	Run(ctx context.Context, name string, args ...string) (host.Result, error)
+}
+
+// recorded remembers the names of the tools that were run.
+type recorded struct {
+	runner
+	mu    sync.Mutex
+	names []string
+}
+
+func (r *recorded) Run(ctx context.Context, name string, args ...string) (host.Result, error) {
+	r.mu.Lock()
+	r.names = append(r.names, name)
+	r.mu.Unlock()
+	return r.runner.Run(ctx, name, args...)
+}
+
+// take gives the names since the last take.
+func (r *recorded) take() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	names := r.names
+	r.names = nil
+	return names
 }
 
 // disk makes a disk. What the test leaves mounted below its directory is unmounted before the disk goes.
@@ -155,9 +187,9 @@ func (f *fixture) request(d Disk, fsType string) mount.FormatRequest {
 // format makes a file system that must not have been there.
 func (f *fixture) format(t *testing.T, d Disk, fsType string) {
 	t.Helper()
-	formatted, err := f.m.EnsureFormatted(t.Context(), f.request(d, fsType))
-	if err != nil || !formatted {
-		t.Fatalf("EnsureFormatted = %v, %v; want true", formatted, err)
+	o, err := f.m.EnsureFormatted(t.Context(), f.request(d, fsType))
+	if err != nil || !o.Formatted {
+		t.Fatalf("EnsureFormatted = %+v, %v; want it formatted", o, err)
 	}
 }
 

@@ -15,6 +15,9 @@ func formatContract() []contractTest {
 	return []contractTest{
 		{"blank disk gets the file system once", formatOnce},
 		{"no file system asked for is ext4", formatDefault},
+		{"own file system is recognised without a tool", formatIsRecognised},
+		{"what cannot be recognised is shown to blkid", formatAsksBlkid},
+		{"file system that is in use is not taken for clean", formatIsNotClean},
 		{"what mkfs made can be mounted by its name only", formatIsMountable},
 		{"identity is asked before the probe, after it and right before mkfs", formatAsksThreeTimes},
 		{"record is written before mkfs and closed after it", formatJournals},
@@ -29,9 +32,9 @@ func formatOnce(t *testing.T, f *fixture) {
 		d := f.disk(t)
 		f.format(t, d, fsType)
 		r := f.request(d, fsType)
-		formatted, err := f.m.EnsureFormatted(t.Context(), r)
-		if err != nil || formatted {
-			t.Errorf("%s, second time: %v, %v; want false", fsType, formatted, err)
+		o, err := f.m.EnsureFormatted(t.Context(), r)
+		if err != nil || o.Formatted {
+			t.Errorf("%s, second time: %+v, %v; want it as it is", fsType, o, err)
 		}
 		if calls := r.Journal.(*journal).calls; len(calls) != 0 {
 			t.Errorf("%s: a file system that was there was noted as %v", fsType, calls)
@@ -39,11 +42,74 @@ func formatOnce(t *testing.T, f *fixture) {
 	}
 }
 
+func formatIsRecognised(t *testing.T, f *fixture) {
+	for _, fsType := range mount.FSTypes() {
+		d := f.disk(t)
+		f.ran.take()
+		o, err := f.m.EnsureFormatted(t.Context(), f.request(d, fsType))
+		if want := (mount.FormatOutcome{Formatted: true, Clean: true, Full: true}); err != nil || o != want {
+			t.Errorf("%s: %+v, %v; want %+v", fsType, o, err, want)
+		}
+		if names := f.ran.take(); !slices.Equal(names, []string{"blkid", "mkfs." + fsType}) {
+			t.Errorf("%s: to make it ran %v", fsType, names)
+		}
+		f.mount(t, d, fsType, fsType, false)
+		f.unmount(t, f.path(fsType))
+		o, err = f.m.EnsureFormatted(t.Context(), f.request(d, fsType))
+		if want := (mount.FormatOutcome{Clean: true, Full: true}); err != nil || o != want {
+			t.Errorf("%s, after it was mounted: %+v, %v; want %+v", fsType, o, err, want)
+		}
+		if err := f.m.Check(t.Context(), d.Path, d.Num, fsType, alive); err != nil {
+			t.Errorf("%s: check: %v", fsType, err)
+		}
+		if names := f.ran.take(); len(names) > 0 {
+			t.Errorf("%s: to recognise it ran %v", fsType, names)
+		}
+	}
+}
+
+// A volume that is not of this driver's making may have anything on it, and one that grew is not filled.
+func formatAsksBlkid(t *testing.T, f *fixture) {
+	for _, fsType := range mount.FSTypes() {
+		d := f.disk(t)
+		f.format(t, d, fsType)
+		r := f.request(d, fsType)
+		r.Blank = false
+		grown := f.request(d, fsType)
+		for _, r := range []mount.FormatRequest{r, grown} {
+			f.ran.take()
+			if o, err := f.m.EnsureFormatted(t.Context(), r); err != nil || o != (mount.FormatOutcome{}) {
+				t.Errorf("%s: %+v, %v; want to know nothing but that it is there", fsType, o, err)
+			}
+			if names := f.ran.take(); !slices.Equal(names, []string{"blkid"}) {
+				t.Errorf("%s: ran %v", fsType, names)
+			}
+			f.GrowDisk(t, d, 2*diskSize)
+		}
+	}
+}
+
+// A node that loses its device leaves the journal to be replayed: a copy of a mounted one looks like that.
+func formatIsNotClean(t *testing.T, f *fixture) {
+	d, twin := f.disk(t), f.disk(t)
+	f.stage(t, d, "ext4", "stage")
+	f.write(t, twin, 0, f.read(t, d, 0, 1<<20))
+	f.ran.take()
+	o, err := f.m.EnsureFormatted(t.Context(), f.request(twin, "ext4"))
+	if want := (mount.FormatOutcome{Full: true}); err != nil || o != want {
+		t.Errorf("EnsureFormatted = %+v, %v; want %+v", o, err, want)
+	}
+	_ = f.m.Check(t.Context(), twin.Path, twin.Num, "ext4", alive) // half of it is missing
+	if names := f.ran.take(); !slices.Equal(names, []string{"fsck.ext4"}) {
+		t.Errorf("ran %v, want the check only", names)
+	}
+}
+
 func formatDefault(t *testing.T, f *fixture) {
 	d := f.disk(t)
 	f.format(t, d, "")
-	if formatted, err := f.m.EnsureFormatted(t.Context(), f.request(d, mount.DefaultFSType)); err != nil || formatted {
-		t.Errorf("EnsureFormatted = %v, %v; want the default to be %s", formatted, err, mount.DefaultFSType)
+	if o, err := f.m.EnsureFormatted(t.Context(), f.request(d, mount.DefaultFSType)); err != nil || o.Formatted {
+		t.Errorf("EnsureFormatted = %+v, %v; want the default to be %s", o, err, mount.DefaultFSType)
 	}
 }
 
@@ -71,15 +137,15 @@ func formatAsksThreeTimes(t *testing.T, f *fixture) {
 			}
 			return nil
 		}
-		formatted, err := f.m.EnsureFormatted(t.Context(), r)
-		if err == nil && formatted {
+		o, err := f.m.EnsureFormatted(t.Context(), r)
+		if err == nil && o.Formatted {
 			if fails <= 3 {
 				t.Errorf("identity was asked %d times only", fails-1)
 			}
 			return
 		}
-		if !errors.Is(err, lost) || formatted {
-			t.Fatalf("answer %d failed: EnsureFormatted = %v, %v", fails, formatted, err)
+		if !errors.Is(err, lost) || o.Formatted {
+			t.Fatalf("answer %d failed: EnsureFormatted = %+v, %v", fails, o, err)
 		}
 		wantReason(t, err, fault.NVMeControllerLost)
 		// The last question comes after mkfs: only then may there be something on the disk.
@@ -113,8 +179,8 @@ func formatAgainAfterInterruption(t *testing.T, f *fixture) {
 	f.allowDebris(d)
 	r := f.request(d, "ext4")
 	r.Journal = &journal{formatting: true}
-	if formatted, err := f.m.EnsureFormatted(t.Context(), r); err != nil || !formatted {
-		t.Fatalf("EnsureFormatted = %v, %v; want true", formatted, err)
+	if o, err := f.m.EnsureFormatted(t.Context(), r); err != nil || !o.Formatted {
+		t.Fatalf("EnsureFormatted = %+v, %v; want it formatted", o, err)
 	}
 	f.mount(t, d, "ext4", "stage", false)
 }

@@ -32,9 +32,9 @@ func refuseContract() []contractTest {
 func (f *fixture) unharmed(t *testing.T, d Disk, r mount.FormatRequest) error {
 	t.Helper()
 	before := f.read(t, d, 0, 4<<20)
-	formatted, err := f.m.EnsureFormatted(t.Context(), r)
-	if err == nil || formatted {
-		t.Fatalf("EnsureFormatted = %v, %v; want a refusal", formatted, err)
+	o, err := f.m.EnsureFormatted(t.Context(), r)
+	if err == nil || o.Formatted {
+		t.Fatalf("EnsureFormatted = %+v, %v; want a refusal", o, err)
 	}
 	if !bytes.Equal(before, f.read(t, d, 0, 4<<20)) {
 		t.Fatal("it refused and yet wrote")

@@ -31,6 +31,7 @@ type disk struct {
 	dead      bool
 	badBytes  []int64
 	state     State
+	journal   bool // its ext4 is mounted: the journal is in use
 	errors    int  // that its ext4 has counted
 	checked   bool // e2fsck -f since the last mount
 	debris    bool // an mkfs was killed here and nothing was mounted since
@@ -100,11 +101,14 @@ func (d *disk) size() uint64 {
 	return uint64(info.Size())
 }
 
-func (d *disk) mounted(fsType string) {
+func (d *disk) mounted(fsType string, writable bool) {
 	d.debris, d.checked = false, false
 	if fsType != "ext4" {
 		d.state = Clean
+		return
 	}
+	d.journal = d.journal || writable
+	_ = d.setState(d.state)
 }
 
 func (d *disk) readAt(p []byte, off int64) (int, error) {

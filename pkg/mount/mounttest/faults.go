@@ -72,7 +72,9 @@ func (k *Kernel) FailReads(path string, off uint64) {
 func (k *Kernel) SetState(path string, state State) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.disks[path].state = state
+	if err := k.disks[path].setState(state); err != nil {
+		k.t.Error(err)
+	}
 }
 
 // CountErrors makes the ext4 of a disk have met errors.

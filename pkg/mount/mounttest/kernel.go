@@ -74,7 +74,7 @@ func (k *Kernel) Mount(source, target, fsType string, options []string) error {
 		return &os.PathError{Op: "mount", Path: target, Err: err}
 	}
 	d := k.disks[source]
-	d.mounted(fsType)
+	d.mounted(fsType, mode(options) == "rw")
 	if fs, err := d.filesystem(); err == nil {
 		k.uuids[d.num] = fs.uuid
 	}
@@ -276,10 +276,19 @@ func (k *Kernel) unmount(target string) error {
 			return unix.EBUSY
 		case point.Path == target:
 			k.table = slices.Delete(k.table, i, i+1)
+			k.unmounted(point)
 			return nil
 		}
 	}
 	return unix.EINVAL
+}
+
+// unmounted closes the journal of a file system that is mounted nowhere else, if its disk still answers.
+func (k *Kernel) unmounted(point host.MountPoint) {
+	if d := k.diskOf(point); d != nil && d.journal && !k.isMounted(d) {
+		d.journal = false
+		_ = d.setState(d.state)
+	}
 }
 
 // Table is the mount table.

@@ -68,7 +68,9 @@ func (k *Kernel) started(ctx context.Context, name string, args []string) error 
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if d, err := k.diskAt(path); err == nil && name == "resize2fs" && !k.isMounted(d) {
-		d.state = Corrupt
+		if err := d.setState(Corrupt); err != nil {
+			k.t.Error(err)
+		}
 	}
 	return fmt.Errorf("%s was stopped: %w", name, ctx.Err())
 }
@@ -172,8 +174,11 @@ func (k *Kernel) fsckExt4(options []string, path string) error {
 		return exit(name, 4, "%s: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.", path)
 	}
 	d.checked = d.checked || slices.Contains(options, "-f")
-	if d.state == Dirty {
-		d.state = Clean
+	repaired := d.state == Dirty
+	if err := d.setState(Clean); err != nil {
+		return exit(name, 8, "%v", err)
+	}
+	if repaired {
 		return exit(name, 1, "")
 	}
 	return nil
