@@ -76,6 +76,7 @@ type staging struct {
 	known      bool // an earlier call left a record of this very attachment
 	mounted    bool // this call mounted the staging path
 	full       bool // this call found that the file system fills the device
+	unsaved    bool // the record knows the device, but not yet on the disk
 }
 
 // run stages the volume. repeat tells that it was staged already. After a final error nothing
@@ -84,7 +85,7 @@ func (s *staging) run(ctx context.Context) (repeat bool, err error) {
 	if err := s.meet(ctx); err != nil {
 		return false, err
 	}
-	if err := s.node.save(s.record); err != nil {
+	if err := s.save(); err != nil {
 		return false, s.unlessKnown(err)
 	}
 	if err := s.node.healFirst(ctx, s.record, ""); err != nil {
@@ -100,7 +101,7 @@ func (s *staging) run(ctx context.Context) (repeat bool, err error) {
 		return false, s.rollback(ctx, err)
 	}
 	s.record.StagedAt = time.Now().UTC()
-	if err := s.node.save(s.record); err != nil {
+	if err := s.save(); err != nil {
 		return false, s.rollback(ctx, err)
 	}
 	return repeat && staged, nil
@@ -184,7 +185,17 @@ func (s *staging) connect(ctx context.Context) (nvme.Device, error) {
 		return dev, s.smaller(dev)
 	}
 	noteDevice(s.record, dev)
-	return dev, s.node.save(s.record)
+	s.unsaved = true
+	return dev, nil
+}
+
+// save has the record on the disk when it returns.
+func (s *staging) save() error {
+	if err := s.node.save(s.record); err != nil {
+		return err
+	}
+	s.unsaved = false
+	return nil
 }
 
 // tooSmall tells a device that is smaller than the array has promised from one that could not be asked

@@ -40,6 +40,11 @@ func (s *staging) use(ctx context.Context, dev nvme.Device) (repeat bool, err er
 
 func (s *staging) mount(ctx context.Context, dev nvme.Device) (repeat bool, err error) {
 	mounter := s.node.cfg.Mounter
+	if s.unsaved { // a mount is told to be ours by the device in the record
+		if err := s.save(); err != nil {
+			return false, err
+		}
+	}
 	repeat, err = mounter.Mount(ctx, mount.MountRequest{
 		Device: dev.Path, Num: dev.Num, Target: s.record.StagingPath,
 		FSType: s.record.FSType, Options: s.record.MountFlags, ReadOnly: s.record.ReadOnly, Live: s.live(dev),
@@ -70,7 +75,7 @@ func (s *staging) prepare(ctx context.Context, dev nvme.Device) error {
 		Device: dev.Path, Num: dev.Num, Size: s.attachment.size, FSType: s.record.FSType,
 		Blank: s.blank, ReadOnly: s.record.ReadOnly,
 		Live:    s.live(dev),
-		Journal: &formatJournal{node: s.node, record: s.record},
+		Journal: &formatJournal{staging: s},
 	})
 	s.full = found.Full
 	if err != nil || found.Formatted {
@@ -108,8 +113,7 @@ func (n *node) alive(ctx context.Context, r *stage.Record, dev nvme.Device, size
 
 // formatJournal keeps in the stage record how far mkfs has come.
 type formatJournal struct {
-	node   *node
-	record *stage.Record
+	*staging
 }
 
 func (j *formatJournal) Formatting() bool { return j.record.Format == stage.Formatting }
@@ -118,12 +122,12 @@ func (j *formatJournal) Formatted() bool { return j.record.Format == stage.Forma
 
 func (j *formatJournal) Begin(fsType string) error {
 	j.record.Format, j.record.FormatFS = stage.Formatting, fsType
-	return j.node.save(j.record)
+	return j.save()
 }
 
 func (j *formatJournal) Done() error {
 	j.record.Format = stage.Formatted
-	return j.node.save(j.record)
+	return j.save()
 }
 
 // rollback takes back what a failed stage has done. After the end of the call's time nothing more
