@@ -63,6 +63,8 @@ func (n *node) lookIn(ctx context.Context, r *stage.Record, v view) Condition {
 	switch {
 	case status.Link == nvme.LinkAway:
 		c.State, c.Detail = telemetry.MountUnknown, "its target is away (controller "+status.State+"); the kernel goes on trying to reach it"
+	case status.Num.IsZero() && status.Away > 0:
+		c.State, c.Detail = telemetry.MountUnknown, "one path is connected without its device, and another, which may still have it, is away; its users wait for that"
 	case status.Num.IsZero():
 		c.Health, c.Heal = withoutDevice(r, status, v)
 	default:
@@ -78,7 +80,7 @@ func (n *node) lookIn(ctx context.Context, r *stage.Record, v view) Condition {
 // missingPaths counts the portals that have no controller, where one would be a further path.
 func (n *node) missingPaths(r *stage.Record, status nvme.Status) int {
 	a, err := n.attachmentIn(r)
-	if err != nil {
+	if err != nil || !a.target.Fenced || a.target.HostNQN != r.HostNQN {
 		return 0
 	}
 	return max(0, len(a.target.Portals)-status.Live-status.Away)
@@ -156,7 +158,7 @@ func renewable(r *stage.Record, v view, c *Condition) bool {
 		return false
 	}
 	for _, t := range r.Targets {
-		if _, mounted, err := v.at(t.Path); mounted || err != nil {
+		if at, mounted, err := v.at(t.Path); mounted && !mount.IsCover(at) || err != nil {
 			c.Detail += "; delete the pods that use it: it is checked and mounted anew when none is left"
 			return false
 		}

@@ -24,13 +24,14 @@ const namespaceTimeout = 5 * time.Second
 // is no more.
 //
 // attaching ends, at the latest with ctx, when somebody else asks for the volume; it bounds what comes
-// before anything is taken down.
-func (n *node) heal(ctx, attaching context.Context, r *stage.Record, c Condition) (err error) {
+// before anything is taken down. byCall says that Kubernetes wants the volume here now, and not only did so
+// when it was staged.
+func (n *node) heal(ctx, attaching context.Context, r *stage.Record, c Condition, byCall bool) (err error) {
 	ctx, span := n.cfg.Tracer.StartRoot(ctx, "mount.recovery")
 	defer func() { span.End(err) }()
 	telemetry.Link(ctx, r.TraceParent)
 	span.Set(telemetry.VolumeID(r.VolumeID), telemetry.NQN(r.NQN), telemetry.StaleReasonAttr(c.Reason))
-	m, err := n.recovery(ctx, attaching, r, c)
+	m, err := n.recovery(ctx, attaching, r, c, byCall)
 	if err != nil {
 		return err
 	}
@@ -43,7 +44,7 @@ func (n *node) heal(ctx, attaching context.Context, r *stage.Record, c Condition
 	return n.save(r)
 }
 
-func (n *node) recovery(ctx, attaching context.Context, r *stage.Record, c Condition) (mount.Recovery, error) {
+func (n *node) recovery(ctx, attaching context.Context, r *stage.Record, c Condition, byCall bool) (mount.Recovery, error) {
 	since, _ := n.stale.begin(r.VolumeID)
 	status, err := n.connectorOf(r).Status(ctx, r.NQN, r.HostNQN)
 	m := mount.Recovery{
@@ -54,6 +55,9 @@ func (n *node) recovery(ctx, attaching context.Context, r *stage.Record, c Condi
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
 			defer context.AfterFunc(attaching, cancel)()
+			if !byCall && !n.fenced(r) {
+				return mount.Attached{}, fault.Errorf("", fault.Precondition, "it was not made by this driver, and another node may have it by now; start a pod with it on this node")
+			}
 			return n.reattach(ctx, r)
 		},
 		Begin: func(paths []string) error {
@@ -115,6 +119,9 @@ func (n *node) reconnect(ctx context.Context, r *stage.Record, a attachment) (nv
 	if status.Link != nvme.LinkLive || !status.Num.IsZero() {
 		return conn.Connect(ctx, a.target)
 	}
+	if status.Away > 0 { // that one may have the device, with what waits to be written to it
+		return nvme.Device{}, fault.Errorf("", fault.NVMeControllerLost, "another path to it is away; see whether all addresses of the array can be reached")
+	}
 	if err := conn.Refresh(ctx, r.NQN, r.HostNQN); err != nil {
 		return nvme.Device{}, err
 	}
@@ -144,7 +151,7 @@ func (n *node) healFirst(ctx context.Context, r *stage.Record, path string) erro
 		}
 		return nil
 	}
-	err := n.heal(ctx, ctx, r, c)
+	err := n.heal(ctx, ctx, r, c, true)
 	if err == nil {
 		return nil
 	}

@@ -107,6 +107,7 @@ func (p *publication) run(ctx context.Context) (repeat bool, err error) {
 		}
 	}
 	p.record.SetTarget(p.target)
+	p.record.Former = p.node.heldBy(p.record, p.node.now(ctx))
 	if err := p.node.save(p.record); err != nil {
 		return false, err
 	}
@@ -177,6 +178,7 @@ func (n *node) NodeUnpublishVolume(ctx context.Context, req *csi.NodeUnpublishVo
 	if r != nil {
 		if _, known := r.Target(req.GetTargetPath()); known {
 			r.DropTarget(req.GetTargetPath())
+			r.Former = n.heldBy(r, n.now(ctx))
 			err = n.save(r)
 		}
 	}

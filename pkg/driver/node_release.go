@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 
+	"github.com/container-storage-interface/spec/lib/go/csi"
 	"go.uber.org/zap"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
@@ -21,14 +22,10 @@ func (n *node) release(ctx context.Context, r *stage.Record, proof string) error
 	if err := n.revoke(ctx, r, proof); err != nil {
 		return err
 	}
-	paths := []string{}
-	for _, t := range r.Targets {
-		paths = append(paths, t.Path)
-	}
-	if !r.Block {
-		paths = append(paths, r.StagingPath)
-	}
-	for _, path := range paths {
+	for _, path := range r.Paths() {
+		if r.Block && path == r.StagingPath {
+			continue // nothing is mounted there
+		}
 		if _, err := n.cfg.Mounter.Unmount(ctx, path, n.ours(r)); err != nil {
 			return err
 		}
@@ -59,13 +56,21 @@ func (n *node) revoke(ctx context.Context, r *stage.Record, proof string) error 
 
 // preempt is for a stage that finds a recovery at its volume. If it brings another NQN the old attachment
 // is revoked, and so is what the recovery may hang on: it ends then, and the next call finds the volume free.
-func (n *node) preempt(ctx context.Context, id, nqn string) {
-	r, found, err := n.load(id)
-	if err != nil || !found || nqn == "" || r.NQN == nqn || ctx.Err() != nil {
+func (n *node) preempt(ctx context.Context, key string, req *csi.NodeStageVolumeRequest) {
+	id, err := n.driver.parseVolumeID(req.GetVolumeId())
+	if err != nil {
+		return
+	}
+	a, err := n.attachmentOf(id, req.GetPublishContext())
+	if err != nil || !a.target.Fenced || checkCapability(req.GetVolumeCapability()) != nil {
+		return // it proves nothing, or is answered when the volume is free
+	}
+	r, found, err := n.load(key)
+	if err != nil || !found || r.NQN == a.target.NQN || ctx.Err() != nil {
 		return
 	}
 	if err := n.revoke(ctx, r, anotherNQN); err != nil {
-		n.driver.cfg.Log.Warn("a recovery cannot be ended", append(telemetry.LogFields(ctx), zap.String("volume_id", id), zap.Error(err))...)
+		n.driver.cfg.Log.Warn("a recovery cannot be ended", append(telemetry.LogFields(ctx), zap.String("volume_id", key), zap.Error(err))...)
 	}
 }
 

@@ -137,11 +137,7 @@ func (s *staging) meet(ctx context.Context) error {
 
 // stillUsed refuses to stage a volume in another way, or at another path, while it is in use as it is.
 func (n *node) stillUsed(old *stage.Record) error {
-	paths := []string{old.StagingPath}
-	for _, t := range old.Targets {
-		paths = append(paths, t.Path)
-	}
-	for _, path := range paths {
+	for _, path := range old.Paths() {
 		_, mounted, err := n.cfg.Mounter.At(path)
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
@@ -51,6 +52,7 @@ func (n *node) unstage(ctx context.Context, id volumeID, path string) (changed b
 			return false, err
 		}
 	}
+	n.stale.end(r.VolumeID)
 	return true, fault.E("", fault.Internal, n.cfg.Records.Delete(id.String()))
 }
 
@@ -70,7 +72,11 @@ func (n *node) takeDown(ctx context.Context, r *stage.Record, reason telemetry.D
 	if err != nil {
 		return err
 	}
-	if r.Format == stage.Formatting && r.StagedAt.IsZero() {
+	interrupted := r.Format == stage.Formatting && r.StagedAt.IsZero()
+	if err := n.unstaging(r); err != nil {
+		return err
+	}
+	if interrupted {
 		if err := n.wipe(ctx, r, dev); err != nil {
 			return err
 		}
@@ -81,6 +87,16 @@ func (n *node) takeDown(ctx context.Context, r *stage.Record, reason telemetry.D
 		}
 	}
 	return conn.Disconnect(ctx, r.NQN, r.HostNQN, reason)
+}
+
+// unstaging notes that the volume is not staged any more, so that what is taken down from here on is not
+// taken for lost and healed.
+func (n *node) unstaging(r *stage.Record) error {
+	if r.StagedAt.IsZero() && r.Recovery == nil {
+		return nil
+	}
+	r.StagedAt, r.Recovery = time.Time{}, nil
+	return n.save(r)
 }
 
 // wipe clears what an interrupted mkfs of this node has left, so that another node finds the volume

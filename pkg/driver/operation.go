@@ -70,7 +70,7 @@ func (d *Driver) exclusively(ctx context.Context, op telemetry.Operation, req an
 	end, err := locks.begin(key, string(op))
 	if err != nil {
 		if r, ok := req.(*csi.NodeStageVolumeRequest); ok && d.node != nil && locks.heldBy(key) == recoveryHolder {
-			d.node.preempt(ctx, key, r.GetPublishContext()[keyNQN])
+			d.node.preempt(ctx, key, r)
 		}
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
@@ -41,6 +42,11 @@ func (s *Staged) Look(ctx context.Context) ([]Condition, error) {
 		if asked || r.Staged(n.cfg.BootID) {
 			conditions = append(conditions, s.lookAt(ctx, r, picture, asked))
 		}
+	}
+	if err == nil {
+		n.stale.keep(func(id string) bool {
+			return slices.ContainsFunc(records, func(r *stage.Record) bool { return r.VolumeID == id })
+		})
 	}
 	return conditions, err
 }
@@ -82,7 +88,7 @@ func (s *Staged) lookAt(ctx context.Context, r *stage.Record, picture view, aske
 	if r.Staged(n.cfg.BootID) {
 		c = n.lookIn(ctx, r, picture)
 	}
-	if c.State == telemetry.MountStale || c.State == telemetry.MountReadOnly {
+	if c.State == telemetry.MountStale || c.State == telemetry.MountReadOnly || c.Link == nvme.LinkGone {
 		now, found, err := n.load(id)
 		switch {
 		case err != nil:
@@ -96,13 +102,26 @@ func (s *Staged) lookAt(ctx context.Context, r *stage.Record, picture view, aske
 			return Condition{VolumeID: id, Busy: true, Release: asked}
 		}
 	}
-	n.noteCondition(ctx, c)
 	if c.Heal && !n.fenced(r) {
-		c.Heal = false
+		c.Heal = n.boundToTheDead(ctx, r)
 		c.Detail += "; it was not made by this driver, and another node may have it by now: it is healed when a pod is started with it"
 	}
+	n.noteCondition(ctx, c)
 	c.Release = asked
 	return c
+}
+
+// boundToTheDead tells whether a publish path of a raw block volume has the node of a device that is not
+// the volume's: its number may become another volume's.
+func (n *node) boundToTheDead(ctx context.Context, r *stage.Record) bool {
+	status, err := n.connectorOf(r).Status(ctx, r.NQN, r.HostNQN)
+	if err != nil || !r.Block {
+		return false
+	}
+	return slices.ContainsFunc(r.Targets, func(t stage.Target) bool {
+		at, mounted, err := n.cfg.Mounter.At(t.Path)
+		return err == nil && mounted && at.Device() != status.Num
+	})
 }
 
 // fenced tells whether the NQN is of this driver's form, which means that it is gone for ever once the
@@ -151,8 +170,10 @@ func (s *Staged) Heal(ctx context.Context, id string) error {
 	}
 	c := s.node.look(ctx, r)
 	switch {
-	case c.Heal && s.node.fenced(r):
-		return fault.Wrap(op, s.node.heal(ctx, attaching, r, c))
+	case c.Heal && !s.node.fenced(r) && !s.node.boundToTheDead(ctx, r):
+		return nil
+	case c.Heal:
+		return fault.Wrap(op, s.node.heal(ctx, attaching, r, c, false))
 	case c.Missing > 0:
 		return fault.Wrap(op, s.node.addPaths(attaching, r))
 	default:
@@ -166,7 +187,7 @@ const recoveryHolder = "recovery"
 // addPaths connects the portals of a multipath volume that have no controller.
 func (n *node) addPaths(ctx context.Context, r *stage.Record) error {
 	a, err := n.attachmentIn(r)
-	if err != nil {
+	if err != nil || !a.target.Fenced || a.target.HostNQN != r.HostNQN {
 		return err
 	}
 	_, err = n.connectorOf(r).Connect(ctx, a.target)

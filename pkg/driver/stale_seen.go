@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -21,6 +22,13 @@ func (s *staleSeen) begin(id string) (since time.Time, news bool) {
 	}
 	s.since[id] = time.Now()
 	return s.since[id], true
+}
+
+// keep forgets what keep is false for.
+func (s *staleSeen) keep(keep func(id string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.since, func(id string, _ time.Time) bool { return !keep(id) })
 }
 
 // end notes that a volume is not stale any more.

@@ -27,10 +27,10 @@ func (m *Mounter) cover(path string) error {
 // coverAll covers publish paths in place of what is mounted there.
 func (m *Mounter) coverAll(ctx context.Context, r Recovery, publications []Publication) error {
 	for _, p := range publications {
-		if err := ctx.Err(); err != nil {
+		if err := timeToSwap(ctx); err != nil {
 			return err
 		}
-		if err := m.takeDown(context.WithoutCancel(ctx), p.Path, r.Ours); err != nil {
+		if err := m.takeDownWhole(ctx, p.Path, r.Ours); err != nil {
 			return err
 		}
 		if err := m.cover(p.Path); err != nil {

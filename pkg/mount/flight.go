@@ -73,6 +73,13 @@ func (f *flights) over(ctx context.Context, key string) error {
 	}
 }
 
+// running tells whether a call flies under key.
+func (f *flights) running(key string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.flying[key] != nil
+}
+
 // claim registers mine under key, or gives the channel of the call that is there.
 func (f *flights) claim(key string, mine chan struct{}) (other chan struct{}) {
 	f.mu.Lock()

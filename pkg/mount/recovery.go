@@ -3,6 +3,7 @@ package mount
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -179,6 +180,9 @@ func (m *Mounter) stagingStale(r Recovery, a Attached) (bool, error) {
 // itself, and the next try waits for it, but meanwhile the volume is nobody's.
 const stepTimeout = time.Minute
 
+// swapTimeout bounds each half of a swap, which no caller can cut short. Neither waits for a device.
+const swapTimeout = 10 * time.Second
+
 // restage mounts the device at the staging path in place of the dead one. The file system is checked
 // first, as it lost its device under way; never while it is mounted.
 func (m *Mounter) restage(ctx context.Context, r Recovery, a Attached) error {
@@ -209,14 +213,13 @@ func (m *Mounter) republish(ctx context.Context, r Recovery, a Attached, p Publi
 	if _, err := os.Stat(filepath.Dir(p.Path)); errors.Is(err, fs.ErrNotExist) {
 		return nil // kubelet has taken the pod's directory away: there is nothing to come back to
 	}
-	if err := ctx.Err(); err != nil {
+	if err := timeToSwap(ctx); err != nil {
 		return err
 	}
-	ctx = context.WithoutCancel(ctx)
-	if err := m.takeDown(ctx, p.Path, r.Ours); err != nil {
+	if err := m.takeDownWhole(ctx, p.Path, r.Ours); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), swapTimeout)
 	defer cancel()
 	source := r.Staging
 	if r.Block {
@@ -228,6 +231,21 @@ func (m *Mounter) republish(ctx context.Context, r Recovery, a Attached, p Publi
 		err = errors.Join(err, m.cover(p.Path))
 	}
 	return err
+}
+
+// timeToSwap is nil if a caller that waits can see the end of a swap.
+func timeToSwap(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < 2*swapTimeout {
+		return fmt.Errorf("too little time is left to swap a publish path: %w", context.DeadlineExceeded)
+	}
+	return ctx.Err()
+}
+
+// takeDownWhole is takeDown for the first half of a swap.
+func (m *Mounter) takeDownWhole(ctx context.Context, path string, ours func(host.MountPoint) bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), swapTimeout)
+	defer cancel()
+	return m.takeDown(ctx, path, ours)
 }
 
 // takeDown unmounts every layer at path and leaves the directory or file where it is.

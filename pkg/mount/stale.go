@@ -23,7 +23,7 @@ type Health struct {
 }
 
 // answerTimeout is how long a live device may take to open a directory that is in memory.
-const answerTimeout = 2 * time.Second
+const answerTimeout = time.Second
 
 // InspectRequest asks how a mount is whose device is connected and live.
 type InspectRequest struct {
@@ -50,7 +50,7 @@ func (m *Mounter) Inspect(ctx context.Context, r InspectRequest) Health {
 	switch {
 	case err != nil:
 		return Health{State: telemetry.MountUnknown, Detail: err.Error()}
-	case count > 0:
+	case count > 0 && !r.ReadOnly: // a check clears it, and what is staged read-only is not checked
 		return Health{telemetry.MountStale, telemetry.StaleIOError, fmt.Sprintf("its %s has counted %d errors; the kernel's log says which", r.FSType, count)}
 	}
 	return m.answers(ctx, r.At.Path)
@@ -70,6 +70,9 @@ func sayings(at host.MountPoint, r InspectRequest) Health {
 }
 
 func (m *Mounter) answers(ctx context.Context, path string) Health {
+	if m.statCalls.running(path) { // one that was asked before has not answered yet
+		return Health{telemetry.MountStale, telemetry.StaleStatTimeout, path + " does not answer, although its device is connected"}
+	}
 	bounded, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	err := m.statCalls.do(bounded, path, func() error { return m.filesystems.Answers(path) })

@@ -80,10 +80,14 @@ func (h *Host) order(t Target) (portals []Portal, usable int, err error) {
 	ours = slices.DeleteFunc(ours, controller.going)
 	var there, others []Portal
 	for _, p := range t.Portals {
-		if slices.ContainsFunc(ours, func(c controller) bool { return c.portal.same(p) }) {
-			there = append(there, p)
-		} else {
+		i := slices.IndexFunc(ours, func(c controller) bool { return c.portal.same(p) })
+		switch {
+		case i < 0:
 			others = append(others, p)
+		case ours[i].state == stateLive: // it is there at once, and one that is away may never be
+			there = slices.Insert(there, 0, p)
+		default:
+			there = append(there, p)
 		}
 	}
 	for _, c := range ours {
@@ -140,9 +144,13 @@ func (h *Host) addPaths(ctx context.Context, t Target, portals []Portal, tried i
 	for i, p := range portals[tried:] {
 		s, err := h.session(ctx, t, p, tried+i+1, wake)
 		if err != nil {
-			h.logFailure(ctx, "a further path to "+t.NQN+" through "+p.String(), h.rollback(ctx, s, err))
+			err = h.rollback(ctx, s, err)
+			if h.paths.news(t.NQN, p, err.Error()) {
+				h.logFailure(ctx, "a further path to "+t.NQN+" through "+p.String()+"; it is tried again", err)
+			}
 			continue
 		}
+		h.paths.news(t.NQN, p, "")
 		h.release(ctx, s, true)
 	}
 }

@@ -19,6 +19,7 @@ import (
 // be told. The end of ctx leaves a removal running, which the next call waits for.
 func (h *Host) Disconnect(ctx context.Context, nqn, hostNQN string, reason telemetry.DisconnectReason) error {
 	op := "disconnect " + nqn
+	defer h.paths.forget(nqn)
 	if err := h.settled(ctx, nqn, hostNQN); err != nil {
 		return fault.E(op, fault.Unavailable, err)
 	}
@@ -27,7 +28,7 @@ func (h *Host) Disconnect(ctx context.Context, nqn, hostNQN string, reason telem
 		return fault.E(op, fault.Unavailable, err)
 	}
 	if len(ours) == 0 {
-		return nil
+		return fault.E(op, fault.Unavailable, h.dropHeads(ctx, nqn))
 	}
 	all := removal{
 		controllers: ours,

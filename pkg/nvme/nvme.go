@@ -98,6 +98,7 @@ type Host struct {
 	// anyway, and a queue of our own can be left (facts/nvme.md §0.3).
 	turn     *semaphore.Weighted
 	attempts attempts
+	paths    pathTrouble
 
 	metrics *telemetry.Metrics
 	log     *zap.Logger

@@ -43,22 +43,35 @@ func (h *Host) Status(_ context.Context, nqn, hostNQN string) (Status, error) {
 }
 
 // Statuses is Status for every NQN that has a controller under the host NQN: sysfs is read once, however
-// many volumes there are. One that cannot be told has an error in its place.
+// many volumes there are. What cannot be told of an NQN stands in its place; only a controller of which not
+// even the NQN can be read, which may be anybody's, fails the whole.
 func (h *Host) Statuses(_ context.Context, hostNQN string) (map[string]StatusOrError, error) {
-	all, err := h.tree.controllers()
+	const op = "list NVMe controllers"
+	entries, err := h.tree.class("nvme")
 	if err != nil {
-		return nil, fault.E("list NVMe controllers", fault.Unavailable, err)
+		return nil, fault.E(op, fault.Unavailable, err)
 	}
-	byNQN := map[string][]controller{}
-	for _, c := range all {
-		if c.hostNQN == hostNQN {
+	byNQN, statuses := map[string][]controller{}, map[string]StatusOrError{}
+	for _, e := range entries {
+		if !controllerName.MatchString(e.Name()) {
+			continue
+		}
+		c, err := h.tree.controller(e.Name())
+		switch {
+		case errors.Is(err, errGone), errors.Is(err, errNotMeant):
+		case err != nil && c.nqn == "":
+			return nil, fault.E(op, fault.Unavailable, err)
+		case err != nil:
+			statuses[c.nqn] = StatusOrError{Err: fault.E("look at "+c.name, fault.Unavailable, err)}
+		case c.hostNQN == hostNQN:
 			byNQN[c.nqn] = append(byNQN[c.nqn], c)
 		}
 	}
-	statuses := make(map[string]StatusOrError, len(byNQN))
 	for nqn, ours := range byNQN {
-		s, err := h.statusOf(nqn, ours)
-		statuses[nqn] = StatusOrError{s, err}
+		if _, failed := statuses[nqn]; !failed {
+			s, err := h.statusOf(nqn, ours)
+			statuses[nqn] = StatusOrError{s, err}
+		}
 	}
 	return statuses, nil
 }

@@ -50,12 +50,13 @@ type Node struct {
 	tracer  *telemetry.Tracer
 	log     *zap.Logger
 
-	seen  map[string]*watched // by volume id; of Run alone
-	slots chan struct{}
-	heals sync.WaitGroup
-	ended chan healed
-	check atomic.Pointer[telemetry.MountCheck]
-	cause string // why the volumes could not be listed, to say it once
+	seen   map[string]*watched // by volume id; of Run alone
+	slots  chan struct{}
+	heals  sync.WaitGroup
+	ended  chan healed
+	check  atomic.Pointer[telemetry.MountCheck]
+	wanted []want // by the look under way
+	cause  string // why the volumes could not be listed, to say it once
 }
 
 // NodeConfig is what a Node needs.
@@ -90,7 +91,8 @@ func (n *Node) Run(ctx context.Context) {
 		began := time.Now()
 		n.lookAtAll(ctx)
 		wake, looked := n.wake, time.Now()
-		timer := time.NewTimer(pace(looked.Sub(began)))
+		pause := pace(looked.Sub(began))
+		timer := time.NewTimer(max(nodeInterval, pause))
 		for waiting := true; waiting; {
 			select {
 			case <-ctx.Done():
@@ -100,7 +102,7 @@ func (n *Node) Run(ctx context.Context) {
 				n.afterHeal(h)
 			case <-wake: // look soon, and let further events pass until then
 				wake = nil
-				timer.Reset(max(0, nodePause-time.Since(looked)))
+				timer.Reset(max(0, pause-time.Since(looked)))
 			case <-timer.C:
 				waiting = false
 			}
@@ -108,10 +110,10 @@ func (n *Node) Run(ctx context.Context) {
 	}
 }
 
-// pace is when to look again after a look that took so long: a node with many volumes, or a slow one, shall
+// pace is the least pause after a look that took so long: a node with many volumes, or a slow one, shall
 // not spend more than a small part of its time on that.
 func pace(took time.Duration) time.Duration {
-	return max(nodeInterval, min(lookShare*took, slowestInterval))
+	return max(nodePause, min(lookShare*took, slowestInterval))
 }
 
 // drain waits for the tries under way, whose context has ended.
@@ -135,12 +137,14 @@ func (n *Node) lookAtAll(ctx context.Context) {
 	conditions, err := n.volumes.Look(ctx)
 	defer func() { span.End(err) }()
 	count, listed := map[telemetry.MountState]int{}, map[string]bool{}
+	n.wanted = n.wanted[:0]
 	for _, c := range conditions {
 		listed[c.VolumeID] = true
 		if state := n.attend(ctx, c); state != "" {
 			count[state]++
 		}
 	}
+	n.healWanted(ctx)
 	for id := range n.seen {
 		if !listed[id] {
 			delete(n.seen, id)
@@ -179,8 +183,8 @@ func (n *Node) attend(ctx context.Context, c driver.Condition) telemetry.MountSt
 	}
 	n.outage(ctx, w, c)
 	n.report(w, c)
-	if w.due() && (c.Heal || c.Release || c.Missing > 0 && w.pathsDue()) {
-		n.heal(ctx, w, id)
+	if n.wants(w, c) {
+		n.wanted = append(n.wanted, want{id: id, w: w, c: c})
 	}
 	w.state = c.State
 	if c.State == telemetry.MountHealthy && w.held() {

@@ -167,7 +167,7 @@ func (s *Shutdown) mounted(r *stage.Record, table []host.MountPoint) (bool, erro
 		return false, fmt.Errorf("whether it is mounted cannot be told: its stage record has no device yet: %w", err)
 	}
 	var paths []string
-	for _, path := range append([]string{r.StagingPath}, targetPaths(r)...) {
+	for _, path := range r.Paths() {
 		canonical, err := s.cfg.Mounts.Canonical(path)
 		if err != nil {
 			return false, fmt.Errorf("whether it is mounted cannot be told: %w", err)
@@ -177,14 +177,6 @@ func (s *Shutdown) mounted(r *stage.Record, table []host.MountPoint) (bool, erro
 	return slices.ContainsFunc(table, func(m host.MountPoint) bool {
 		return m.Dev == num || m.NodeDev == num || slices.Contains(paths, m.Path)
 	}), nil
-}
-
-func targetPaths(r *stage.Record) []string {
-	var paths []string
-	for _, t := range r.Targets {
-		paths = append(paths, t.Path)
-	}
-	return paths
 }
 
 // restoreAll tells whether nothing is left to restore.

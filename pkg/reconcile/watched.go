@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,8 @@ type watched struct {
 
 	healing    bool
 	unblocking bool
+	tried      time.Time     // when the last try began
+	renewing   bool          // the last try was for a file system that had stopped
 	paths      time.Time     // when further paths were last asked for
 	pause      time.Duration // before the next try
 	next       time.Time     // not before then
@@ -36,17 +39,37 @@ const copyGrace = 10 * time.Second
 // held tells whether somebody has kept a dead copy of the volume.
 func (w *watched) held() bool { return !w.copy.IsZero() && time.Since(w.copy) >= copyGrace }
 
-func (w *watched) due() bool { return !w.healing && !time.Now().Before(w.next) }
-
 // pathsInterval is how often a path that is missing is asked for: the volume works without.
 const pathsInterval = time.Minute
 
-func (w *watched) pathsDue() bool {
-	due := time.Since(w.paths) >= pathsInterval
-	if due {
-		w.paths = time.Now()
+// want is a volume that a look found something to do for.
+type want struct {
+	id string
+	w  *watched
+	c  driver.Condition
+}
+
+// wants tells whether a volume is to be healed, released or given its paths now.
+func (n *Node) wants(w *watched, c driver.Condition) bool {
+	switch {
+	case w.healing:
+		return false
+	case c.Release: // somebody waits for it
+		return true
+	case time.Now().Before(w.next):
+		return false
+	default:
+		return c.Heal || c.Missing > 0 && time.Since(w.paths) >= pathsInterval
 	}
-	return due
+}
+
+// healWanted begins with what has waited longest, so that volumes which fail, and fail slowly, leave others
+// their turn.
+func (n *Node) healWanted(ctx context.Context) {
+	slices.SortStableFunc(n.wanted, func(a, b want) int { return a.w.tried.Compare(b.w.tried) })
+	for _, wanted := range n.wanted {
+		n.heal(ctx, wanted)
+	}
 }
 
 // outage measures how long no controller is live. The kernel reconnects by itself, or removes the
@@ -109,13 +132,18 @@ func (n *Node) unblock(ctx context.Context, w *watched, id string) {
 }
 
 // heal tries once, beside the loop. Where too many tries run already the next look asks again.
-func (n *Node) heal(ctx context.Context, w *watched, id string) {
+func (n *Node) heal(ctx context.Context, wanted want) {
+	w, id := wanted.w, wanted.id
 	select {
 	case n.slots <- struct{}{}:
 	default:
 		return
 	}
-	w.healing = true
+	w.healing, w.tried = true, time.Now()
+	if wanted.c.Missing > 0 {
+		w.paths = w.tried
+	}
+	w.renewing = wanted.c.Reason == telemetry.StaleIOError || wanted.c.Reason == telemetry.StaleReadOnly
 	n.heals.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, healTimeout)
 		defer cancel()
@@ -141,6 +169,9 @@ func (n *Node) afterHeal(h healed) {
 	w.healing = false
 	if h.err == nil {
 		w.pause, w.failed, w.next = 0, "", time.Now().Add(lastHealPause)
+		if w.renewing { // if it stops again at once, mounting it anew is no cure
+			w.next = time.Now().Add(corruptPause)
+		}
 		return
 	}
 	w.pause = min(max(2*w.pause, firstHealPause), lastHealPause)

@@ -62,6 +62,15 @@ type Target struct {
 	Asked    string `json:"asked"` // capability and flags of the publish call
 }
 
+// Paths are all mount points of the volume: where it is published, then where it is staged.
+func (r *Record) Paths() []string {
+	var paths []string
+	for _, t := range r.Targets {
+		paths = append(paths, t.Path)
+	}
+	return append(paths, r.StagingPath)
+}
+
 // Target finds the record of a target path.
 func (r *Record) Target(path string) (Target, bool) {
 	i := slices.IndexFunc(r.Targets, func(t Target) bool { return t.Path == path })
