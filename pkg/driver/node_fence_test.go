@@ -116,6 +116,27 @@ func TestNewTokenTakesTheOldOneFromItsUsers(t *testing.T) {
 	}
 }
 
+// Btrfs is refused while a container has its dead copy: the old attachment is gone for good all the same, and
+// the volume can be staged once the container is.
+func TestNewTokenWhileAContainerHasTheOldBtrfs(t *testing.T) {
+	r := newRig(t)
+	v := r.attached(t, "v", mounted("btrfs", singleWriter))
+	wantCode(t, v.nodePublish(r.a, "pod"), codes.OK)
+	stop := r.a.mounts.StartContainer(v.target(r.a, "pod"))
+	old := v.nqn()
+	r.a.pin(v.target(r.a, "pod"))
+	r.a.nvme.SetState(r.a.controllerOf(old), "connecting")
+	wantCode(t, v.unpublishFrom(r.a), codes.OK)
+	wantCode(t, v.publishTo(r.a), codes.OK)
+	r.a.mayRevoke(old)
+	wantCode(t, v.stage(r.a), codes.FailedPrecondition, "a container with a dead copy of this volume")
+	r.a.mustBeClean(t)
+	stop()
+	wantCode(t, v.stage(r.a), codes.OK)
+	wantCode(t, v.unstage(r.a), codes.OK)
+	r.a.mustBeClean(t)
+}
+
 // A caller that has gone, such as a kubelet that restarted, revokes nothing any more.
 func TestACancelledStageRevokesNothing(t *testing.T) {
 	r := newRig(t)

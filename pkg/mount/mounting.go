@@ -150,6 +150,9 @@ func mountError(r MountRequest, err error) error {
 	switch {
 	case errors.Is(err, unix.EBUSY):
 		return fault.E("", fault.MountBusy, fmt.Errorf("%w: another program holds the device, or it is mounted there already", err))
+	case errors.Is(err, unix.EEXIST) && r.FSType == btrfs: // fs/btrfs/volumes.c, device_list_add
+		return fault.E("", fault.MountBusy, fmt.Errorf("%w: somebody on this node still has a Btrfs with the same UUID: a container with a dead copy of "+
+			"this volume, which ends with its pod, or another copy of the volume", err))
 	case errors.Is(err, unix.ENODEV):
 		return fault.E("", fault.Precondition, fmt.Errorf("%w: the kernel has no %s (modprobe %s)", err, r.FSType, r.FSType))
 	case errors.Is(err, unix.EUCLEAN):

@@ -1,7 +1,9 @@
 package guest
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -20,7 +22,7 @@ func TestPairFence(t *testing.T) {
 		serveOutpost(t)
 		return
 	}
-	t.Cleanup(func() { dismissOutpost(t) })
+	t.Cleanup(func() { ok(t, callOutpost(t, "").Close()) })
 	t.Run("control", testUnfenced)
 	t.Run("shared", testSharedBlock)
 	for _, f := range fencings() {
@@ -283,21 +285,16 @@ func (s *scene) leaveA() {
 // hangs: a kernel that tries for ever cannot unmount, and the driver does not force it.
 func (s *scene) hangs() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(s.ctx, 20*time.Second)
 	defer cancel()
-	begun := time.Now()
 	err := s.a.unstage(ctx, s.v)
-	if took := time.Since(begun); took > 30*time.Second {
-		s.t.Errorf("NodeUnstage took %s, and had 5 s", took)
-	}
-	want, says := codes.DeadlineExceeded, "umount still hangs"
+	want, says := codes.Unavailable, "umount still hangs"
 	if s.held { // by a mount that the pod alone still has
 		want, says = codes.FailedPrecondition, "open exclusively"
 	}
-	if status.Code(err) != want {
+	if status.Code(err) != want || !strings.Contains(err.Error(), says) {
 		s.t.Errorf("NodeUnstage: %v", err)
 	}
-	s.a.await("the log says "+says, func() bool { return s.a.logged(says) > 0 })
 	if now := s.a.state(); len(now.Controllers) != 1 || len(now.Records) != 1 {
 		s.t.Errorf("A has %q %q", now.Controllers, now.Records)
 	}
@@ -311,6 +308,7 @@ func (s *scene) podsFail() {
 		if s.pod.synced().Error == "" {
 			s.t.Error("the pod's sync has claimed success")
 		}
+		s.held = false // it takes no more calls
 	}
 	s.a.await("the pod ends", s.a.endPods)
 }
@@ -348,7 +346,7 @@ func (f fencing) testBackAfterHeal(t *testing.T) {
 	if s.dropped() != oldKernel(t) { // a new one has no controller any more: nothing was left to drop
 		t.Errorf("the log says that data was dropped: %t", s.dropped())
 	}
-	s.array.wantSame(t, s.v, s.useAgain())
+	s.array.wantSame(t, s.v, s.useAgain()) // nobody has it any more; what counts is that nothing is late
 	ok(t, s.unpublish(s.ctx, s.v, s.a.node))
 	ok(t, s.delete(s.ctx, s.v))
 }
@@ -357,6 +355,16 @@ func (f fencing) testBackAfterHeal(t *testing.T) {
 func (s *scene) back() {
 	s.t.Helper()
 	begun := time.Now()
+	if s.fs == "btrfs" && s.held && oldKernel(s.t) { // which has the UUID of the old pod's dead copy
+		s.settled(func() error {
+			err := s.a.attach(s.ctx, s.v, "pod-2")
+			if status.Code(err) == codes.FailedPrecondition && strings.Contains(err.Error(), "a container with a dead copy") {
+				return nil
+			}
+			return cmp.Or(err, errors.New("mounted beside a dead copy"))
+		})
+		s.podsFail()
+	}
 	s.settled(func() error { return s.a.attach(s.ctx, s.v, "pod-2") })
 	s.t.Logf("A has the volume again after %s", time.Since(begun).Round(time.Millisecond))
 	if s.nqn(s.a.node) == s.old {
@@ -364,6 +372,8 @@ func (s *scene) back() {
 	}
 	if now := s.a.state(); len(now.Controllers) != 1 || !strings.HasSuffix(now.Controllers[0], "live "+s.nqn(s.a.node)) {
 		s.t.Errorf("A has the controllers %q, and should have just one, of %s", now.Controllers, s.nqn(s.a.node))
+	} else if slices.Contains(now.Mounts, s.a.path(s.v, "pod")) || !slices.Contains(now.Mounts, s.a.path(s.v, "pod-2")) {
+		s.t.Errorf("A has the mounts %q", now.Mounts)
 	}
 }
 

@@ -33,16 +33,8 @@ type remote struct {
 // newRemote begins a session with the second guest, which starts a node plugin. At the end nothing may be left.
 func (c *cluster) newRemote() *remote {
 	c.t.Helper()
-	var conn net.Conn
-	program.Await(c.t, "the second guest answers", func() (answers bool) {
-		var err error
-		conn, err = net.DialTimeout("tcp", outpostCalls, time.Second)
-		return err == nil
-	})
 	_, name, _ := strings.Cut(c.t.Name(), "/")
-	_, err := fmt.Fprintln(conn, name)
-	ok(c.t, err)
-	r := &remote{node: &node{cluster: c, name: outpostNode}, calls: rpc.NewClient(conn)}
+	r := &remote{node: &node{cluster: c, name: outpostNode}, calls: rpc.NewClient(callOutpost(c.t, name))}
 	c.t.Cleanup(func() { _ = r.calls.Close() })
 	r.plugin = &plugin{t: c.t, dir: filepath.Join(outpostDir, outpostNode), address: outpostMetrics}
 	r.state() // is answered once the node plugin serves
@@ -63,13 +55,17 @@ func (c *cluster) newRemote() *remote {
 	return r
 }
 
-// dismissOutpost lets the second guest end.
-func dismissOutpost(t *testing.T) {
-	conn, err := net.DialTimeout("tcp", outpostCalls, program.Patience)
+// callOutpost begins a session for a test, or ends them all where that has no name.
+func callOutpost(t *testing.T, name string) (conn net.Conn) {
+	t.Helper()
+	program.Await(t, "the second guest answers", func() (answers bool) {
+		var err error
+		conn, err = net.DialTimeout("tcp", outpostCalls, time.Second)
+		return err == nil
+	})
+	_, err := fmt.Fprintln(conn, name)
 	ok(t, err)
-	_, err = fmt.Fprintln(conn)
-	ok(t, err)
-	ok(t, conn.Close())
+	return conn
 }
 
 func (r *remote) end() {
