@@ -52,7 +52,7 @@ func hold(t *testing.T, path string) (release func()) {
 func TestMountContract(t *testing.T) {
 	mounttest.RunContract(t, func(t *testing.T) mounttest.Setup {
 		disks := &disks{target: newTarget(t), host: newHost(t), nqns: map[string]string{}}
-		return mounttest.Setup{Config: mountConfig(), NewDisk: disks.make, GrowDisk: disks.grow, GrowsExt4Online: true}
+		return mounttest.Setup{Config: mountConfig(), NewDisk: disks.make, GrowDisk: disks.grow, LargeSectors: true, GrowsExt4Online: true}
 	})
 }
 

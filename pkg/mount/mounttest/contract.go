@@ -27,6 +27,8 @@ type Setup struct {
 	NewDisk func(t *testing.T, size uint64) Disk
 	// GrowDisk makes it larger.
 	GrowDisk func(t *testing.T, d Disk, size uint64)
+	// LargeSectors is whether disks have sectors of 4 KiB: an xfs on such is shown to blkid.
+	LargeSectors bool
 	// GrowsExt4Online is whether this process may (CAP_SYS_RESOURCE).
 	GrowsExt4Online bool
 }

@@ -15,7 +15,9 @@ import (
 
 func recoverContract() []contractTest {
 	return []contractTest{
-		{"all mounts of one device become mounts of another", recoverReplaces},
+		{"all mounts of one device become mounts of another, ext4", func(t *testing.T, f *fixture) { recoverReplaces(t, f, "ext4") }},
+		{"all mounts of one device become mounts of another, xfs", func(t *testing.T, f *fixture) { recoverReplaces(t, f, "xfs") }},
+		{"all mounts of one device become mounts of another, btrfs", func(t *testing.T, f *fixture) { recoverReplaces(t, f, "btrfs") }},
 		{"what is well stays", recoverNoop},
 		{"nothing is touched before the device is there", recoverWithoutDevice},
 		{"nothing is taken down before that is written down", recoverUnwritten},
@@ -72,33 +74,28 @@ func (f *fixture) numAt(t *testing.T, name string) host.DevNum {
 	return at.Device()
 }
 
-func recoverReplaces(t *testing.T, f *fixture) {
-	for _, fsType := range mount.FSTypes() {
-		t.Run(fsType, func(t *testing.T) {
-			f := newFixture(t, f.Setup)
-			old, replaced := f.disk(t), f.disk(t)
-			publish := f.stagedAndPublished(t, old, fsType)
-			f.format(t, replaced, fsType)
-			r := f.recovery(replaced, fsType, publish...)
-			changed, err := f.m.Recover(t.Context(), r.Recovery)
-			if err != nil || !changed {
-				t.Fatalf("Recover = %v, %v", changed, err)
-			}
-			for _, name := range []string{"stage", "rw", "ro"} {
-				if num := f.numAt(t, name); num != replaced.Num {
-					t.Errorf("%s is of device %s, want %s", name, num, replaced.Num)
-				}
-			}
-			if at, _, err := f.m.At(f.path("ro")); err != nil || !at.ReadOnly() {
-				t.Errorf("ro: %+v, %v", at, err)
-			}
-			if len(r.begun) != 1 || len(r.begun[0]) != 2 {
-				t.Errorf("written down: %q", r.begun)
-			}
-			if left, err := f.m.MountsOf(old.Num); err != nil || len(left) != 0 {
-				t.Errorf("mounts of the old device: %+v, %v", left, err)
-			}
-		})
+func recoverReplaces(t *testing.T, f *fixture, fsType string) {
+	old, replaced := f.disk(t), f.disk(t)
+	publish := f.stagedAndPublished(t, old, fsType)
+	f.format(t, replaced, fsType)
+	r := f.recovery(replaced, fsType, publish...)
+	changed, err := f.m.Recover(t.Context(), r.Recovery)
+	if err != nil || !changed {
+		t.Fatalf("Recover = %v, %v", changed, err)
+	}
+	for _, name := range []string{"stage", "rw", "ro"} {
+		if num := f.numAt(t, name); num != replaced.Num {
+			t.Errorf("%s is of device %s, want %s", name, num, replaced.Num)
+		}
+	}
+	if at, _, err := f.m.At(f.path("ro")); err != nil || !at.ReadOnly() {
+		t.Errorf("ro: %+v, %v", at, err)
+	}
+	if len(r.begun) != 1 || len(r.begun[0]) != 2 {
+		t.Errorf("written down: %q", r.begun)
+	}
+	if left, err := f.m.MountsOf(old.Num); err != nil || len(left) != 0 {
+		t.Errorf("mounts of the old device: %+v, %v", left, err)
 	}
 }
 
