@@ -17,7 +17,7 @@ const (
 	nodeInterval = 2 * time.Second
 	// A look may take one part in lookShare of the time, and is due after slowestInterval at the latest.
 	lookShare       = 20
-	slowestInterval = 5 * time.Second
+	slowestInterval = 4 * time.Second
 	// nodePause is the least time between two looks, however many events come.
 	nodePause = 250 * time.Millisecond
 	// healTimeout bounds one try: a check of a large file system takes minutes.
@@ -26,7 +26,7 @@ const (
 	// array has rebooted.
 	healsAtOnce = 8
 	// After a try that failed, the next waits for so long.
-	firstHealPause, lastHealPause = time.Second, 5 * time.Second
+	firstHealPause, lastHealPause = time.Second, 3 * time.Second
 	// unblockTimeout bounds the removal of controllers.
 	unblockTimeout = time.Minute
 	// corruptPause is that for a file system which only an administrator can repair.
