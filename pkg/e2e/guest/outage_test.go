@@ -108,7 +108,11 @@ func TestALostDeviceIsHealed(t *testing.T) {
 			n.through(p)
 			var volumes []*volume
 			var writers []*writer
-			for _, fs := range fileSystems() {
+			kinds := fileSystems()
+			if restart && !full() { // what they differ in is in the other half
+				kinds = []string{"ext4", block}
+			}
+			for _, fs := range kinds {
 				v := c.create(ctx, spec{name: "pvc-" + fs, fs: fs, params: map[string]string{"ctrlLossTmo": "5", "reconnectDelay": "1"}})
 				ok(t, c.attach(ctx, v, n, "pod"))
 				volumes, writers = append(volumes, v), append(writers, startWriter(t, dataPath(n, v, "pod")))
