@@ -25,9 +25,7 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.lock, err = host.Lock(filepath.Join(dir, "lock")); err != nil {
-		return nil, fmt.Errorf("another node plugin works with the directory %s: %w", dir, err)
-	}
+	p.lockRecords(filepath.Join(dir, "lock"))
 	machine, err := machineID(dir)
 	if err != nil {
 		return nil, err
@@ -58,6 +56,17 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 		return nil, err
 	}
 	return node, metrics.ObserveNVMeControllers(fabrics.States)
+}
+
+// lockRecords says so if another node plugin has the records. It is no reason not to start: one that was
+// killed is there, and has them, until the umount ends in which it hangs, and its node needs a plugin.
+func (p *process) lockRecords(path string) {
+	lock, err := host.Lock(path)
+	if err != nil {
+		p.log.Warn("another node plugin has the same records; if it does not hang in the kernel, stop one of the two", zap.Error(err))
+		return
+	}
+	p.lock = lock
 }
 
 // watchStaged makes the loop that looks after what this node has staged.
