@@ -101,56 +101,50 @@ func TestAnOutageIsWaitedOut(t *testing.T) {
 // anew, and a pod that starts then finds all that was synced.
 func TestALostDeviceIsHealed(t *testing.T) {
 	for name, restart := range map[string]bool{"by the plugin that runs": false, "by a plugin that starts": true} {
-		t.Run(name, func(t *testing.T) {
-			ctx, c := t.Context(), newCluster(t)
-			n := c.newNode("node-1")
-			p := newProxy(t, c.array.portal())
-			n.through(p)
-			var volumes []*volume
-			var writers []*writer
-			kinds := fileSystems()
-			if restart && !full() { // what they differ in is in the other half
-				kinds = []string{"ext4", block}
-			}
-			for _, fs := range kinds {
-				v := c.create(ctx, spec{name: "pvc-" + fs, fs: fs, params: map[string]string{"ctrlLossTmo": "5", "reconnectDelay": "1"}})
-				ok(t, c.attach(ctx, v, n, "pod"))
-				volumes, writers = append(volumes, v), append(writers, startWriter(t, dataPath(n, v, "pod")))
-			}
-			for _, w := range writers {
-				program.Await(t, "the pod writes", func() bool { return w.confirmed() > 10 })
-			}
-			if restart {
-				n.kill()
-			}
-			p.cut()
-			program.Await(t, "the kernel gives the devices up", func() bool { return len(controllers(t)) == 0 })
-			for i, w := range writers {
-				if err := w.end(); err == nil {
-					t.Errorf("%s: the pod noticed nothing", volumes[i].name)
-				}
-			}
-			p.heal()
-			back := time.Now()
-			if restart {
-				n.start()
-			}
-			n.mustHealAll(t, back, len(volumes))
-			n.must(t, healsSeries, float64(len(volumes)))
-			n.must(t, failuresSeries, 0)
-			if !restart {
-				n.must(t, lostSeries, float64(len(volumes)))
-			}
-			for i, v := range volumes {
-				writers[i].check(dataPath(n, v, "pod")) // a container that restarts in its pod
-				ok(t, n.unpublish(ctx, v, "pod"))
-				ok(t, n.publish(ctx, v, "new-pod"))
-				writers[i].check(dataPath(n, v, "new-pod"))
-				ok(t, c.detach(ctx, v, n, "new-pod"))
-				ok(t, c.delete(ctx, v))
-			}
-		})
+		kinds := fileSystems()
+		if restart && !full() { // what they differ in is in the other half
+			kinds = []string{"ext4", block}
+		}
+		for _, fs := range kinds {
+			t.Run(name+"/"+fs, func(t *testing.T) { lostAndHealed(t, fs, restart) })
+		}
 	}
+}
+
+func lostAndHealed(t *testing.T, fs string, restart bool) {
+	ctx, c := t.Context(), newCluster(t)
+	n := c.newNode("node-1")
+	p := newProxy(t, c.array.portal())
+	n.through(p)
+	v := c.create(ctx, spec{name: "pvc-1", fs: fs, params: map[string]string{"ctrlLossTmo": "5", "reconnectDelay": "1"}})
+	ok(t, c.attach(ctx, v, n, "pod"))
+	w := startWriter(t, dataPath(n, v, "pod"))
+	program.Await(t, "the pod writes", func() bool { return w.confirmed() > 10 })
+	if restart {
+		n.kill()
+	}
+	p.cut()
+	program.Await(t, "the kernel gives the device up", func() bool { return len(controllers(t)) == 0 })
+	if err := w.end(); err == nil {
+		t.Error("the pod noticed nothing")
+	}
+	p.heal()
+	back := time.Now()
+	if restart {
+		n.start()
+	}
+	n.mustHealAll(t, back, 1)
+	n.must(t, healsSeries, 1)
+	n.must(t, failuresSeries, 0)
+	if !restart {
+		n.must(t, lostSeries, 1)
+	}
+	w.check(dataPath(n, v, "pod")) // a container that restarts in its pod
+	ok(t, n.unpublish(ctx, v, "pod"))
+	ok(t, n.publish(ctx, v, "new-pod"))
+	w.check(dataPath(n, v, "new-pod"))
+	ok(t, c.detach(ctx, v, n, "new-pod"))
+	ok(t, c.delete(ctx, v))
 }
 
 // An array that reboots listens before its exports are there, which come back in another order and with
