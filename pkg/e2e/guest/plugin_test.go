@@ -51,7 +51,10 @@ func startPlugin(t *testing.T, dir string, flags ...string) *plugin {
 func (p *plugin) start() {
 	p.t.Helper()
 	p.Process = program.Begin(p.t, built("rds-csi-plugin"), nil, p.flags...)
-	program.Await(p.t, "the driver serves", func() bool { return !p.Running() || strings.Contains(p.Stderr.String(), "serving CSI") })
+	program.Await(p.t, "the driver serves", func() bool {
+		said := p.Stderr.String()
+		return !p.Running() || strings.Contains(said, "serving CSI") && strings.Contains(said, "metrics are served")
+	})
 	if !p.Running() {
 		p.t.Fatalf("the driver did not start: %s", p.Stderr)
 	}

@@ -71,7 +71,7 @@ func (n *node) idleLoad(over time.Duration) float64 {
 // cpu is the time the plugin has computed, user and system (proc_pid_stat(5)).
 func (n *node) cpu() time.Duration {
 	n.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.Pid()))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.PID()))
 	ok(n.t, err)
 	_, rest, _ := strings.Cut(string(text), ") ")
 	fields := strings.Fields(rest)

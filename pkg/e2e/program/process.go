@@ -78,9 +78,6 @@ func BeginAs(t *testing.T, user *syscall.Credential, path string, env []string, 
 	return p
 }
 
-// Pid is the process's number.
-func (p *Process) Pid() int { return p.cmd.Process.Pid }
-
 // Running tells whether it has not ended yet.
 func (p *Process) Running() bool {
 	select {
