@@ -69,7 +69,7 @@ func TestPluginIsKilledWhileItsUmountHangs(t *testing.T) {
 	d.killHanging()
 	dying := n.Process
 	// The dying one keeps its connections and the port of the metrics. Kubelet, too, dials for each call.
-	n.plugin = startPlugin(t, n.dir, n.flags...)
+	n.plugin = startPlugin(t, n.dir, append(slices.Clone(n.flags), metricsFlag+program.FreeAddress(t))...)
 	for range 2 {
 		err := d.impatient(ctx, func(ctx context.Context) error { return n.unstage(ctx, v) })
 		t.Logf("unstage by the next plugin: %v", err)

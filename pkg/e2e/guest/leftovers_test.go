@@ -62,10 +62,9 @@ func (c *cluster) check() {
 // the programs are gone.
 func (c *cluster) tidy() {
 	for _, line := range controllers(c.t) {
-		name, _, _ := strings.Cut(line, " ")
 		c.t.Logf("tidy: delete controller %s", line)
-		write(c.t, filepath.Join("/sys/class/nvme", name, "delete_controller"), "1")
 	}
+	deleteControllers(c.t)
 	for _, path := range mountsBelow(c.t, c.dir) {
 		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
 			c.t.Errorf("tidy: umount %s: %v", path, err)

@@ -53,7 +53,7 @@ func deleteController(t *testing.T, name string) {
 	write(t, filepath.Join("/sys/class/nvme", name, "delete_controller"), "1")
 }
 
-// deleteControllers takes down what the test has made past the connector.
+// deleteControllers takes down all that this kernel has.
 func deleteControllers(t *testing.T) {
 	t.Helper()
 	for _, line := range controllers(t) {

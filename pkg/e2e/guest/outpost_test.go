@@ -67,7 +67,7 @@ func serveOutpost(t *testing.T) {
 func serveCalls(t *testing.T, conn io.ReadWriteCloser) {
 	c := &cluster{t: t, dir: outpostDir}
 	t.Cleanup(c.tidy)
-	o := &outpost{t: t, node: c.newNode(outpostNode, "--metrics-address="+outpostMetrics)}
+	o := &outpost{t: t, node: c.newNode(outpostNode, metricsFlag+outpostMetrics)}
 	t.Cleanup(func() {
 		for _, p := range o.pods {
 			p.kill()

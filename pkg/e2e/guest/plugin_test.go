@@ -29,14 +29,21 @@ type plugin struct {
 	address string // of /metrics
 }
 
-// startPlugin runs it with a directory and a socket of its own. Later flags win.
+const metricsFlag = "--metrics-address="
+
+// startPlugin runs it with a directory, a socket and an address of metrics of its own. Later flags win.
 func startPlugin(t *testing.T, dir string, flags ...string) *plugin {
 	t.Helper()
-	p := &plugin{t: t, dir: dir, address: program.FreeAddress(t)}
+	p := &plugin{t: t, dir: dir}
 	socket := filepath.Join(dir, "csi.sock")
 	p.flags = append([]string{
-		"--cluster-id=e2e", "--plugin-dir=" + dir, "--endpoint=unix://" + socket, "--metrics-address=" + p.address, "--log-level=debug",
+		"--cluster-id=e2e", "--plugin-dir=" + dir, "--endpoint=unix://" + socket, metricsFlag + program.FreeAddress(t), "--log-level=debug",
 	}, flags...)
+	for _, flag := range p.flags {
+		if address, found := strings.CutPrefix(flag, metricsFlag); found {
+			p.address = address
+		}
+	}
 	conn, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

@@ -42,6 +42,9 @@ func newProxyAt(t *testing.T, address string, to nvme.Portal) *proxy {
 	p.passes = sync.NewCond(&p.mu)
 	p.serve(l)
 	t.Cleanup(func() {
+		if t.Failed() { // what waits for this network would keep the programs from ending
+			deleteControllers(t)
+		}
 		p.mu.Lock()
 		p.closed = true
 		p.passes.Broadcast()
