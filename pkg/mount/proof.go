@@ -31,21 +31,21 @@ type proof struct {
 // prove gives an open device when mkfs shall run now, nil when the wanted file system is there,
 // and a refusal for everything else.
 func (p *proof) prove(ctx context.Context) (host.Device, error) {
-	if err := p.live(ctx); err != nil {
-		return nil, err
-	}
 	interrupted := p.r.Journal.Formatting() && !p.r.Journal.Formatted()
 	claimed, info, err := p.claim(ctx, interrupted)
 	if err != nil {
 		return nil, err
 	}
 	defer claimed.Close() // right before mkfs: it takes a claim of its own
+	if err := p.live(ctx); err != nil {
+		return nil, err
+	}
 	if interrupted {
 		err = p.undoInterrupted(ctx, claimed, info)
 	} else {
 		var done bool
 		if done, err = p.look(ctx, claimed, info); done {
-			return nil, p.live(ctx)
+			return nil, err
 		}
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package nvme
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"go.uber.org/zap"
@@ -71,9 +72,11 @@ func (h *Host) dial(ctx context.Context, t Target, p Portal, wake <-chan struct{
 	if err := h.modules.ensure(ctx); err != nil {
 		return session{}, err
 	}
-	if err := h.predial(ctx, p); err != nil {
+	conn, err := h.predial(ctx, p)
+	if err != nil {
 		return session{}, err
 	}
+	defer conn.Close() // after the write: a target takes its part of the connection down meanwhile otherwise
 	a, err := h.request(ctx, t, p)
 	if err != nil {
 		return session{}, fault.Wrap("wait for other connects of this node", err)
@@ -96,14 +99,13 @@ func (h *Host) dial(ctx context.Context, t Target, p Portal, wake <-chan struct{
 	return session{}, refused(a.err)
 }
 
-func (h *Host) predial(ctx context.Context, p Portal) (err error) {
+func (h *Host) predial(ctx context.Context, p Portal) (conn net.Conn, err error) {
 	ctx, span := telemetry.Start(ctx, "nvme.predial", telemetry.Client, telemetry.ServerAddress(p.Address), telemetry.ServerPort(p.Port))
 	defer func() { span.End(err) }()
-	conn, err := h.dialer.DialContext(ctx, "tcp", p.String())
-	if err != nil {
-		return predialFailed(ctx, err)
+	if conn, err = h.dialer.DialContext(ctx, "tcp", p.String()); err != nil {
+		return nil, predialFailed(ctx, err)
 	}
-	return conn.Close()
+	return conn, nil
 }
 
 // adoptOther adopts what the kernel said is there already.
