@@ -30,10 +30,16 @@ func (s *staging) use(ctx context.Context, dev nvme.Device) (repeat bool, err er
 		return false, fault.Errorf("", fault.StaleMount, "%s is mounted from device %s, and the volume is device %s (%s) now; "+
 			"nothing was done to either", s.record.StagingPath, at.Device(), dev.Num, dev.Path)
 	}
-	if len(mounts) == 0 { // a mounted device is never probed, checked or formatted
-		if err := s.prepare(ctx, dev); err != nil {
-			return false, err
-		}
+	if len(mounts) > 0 { // a mounted device is never probed, checked or formatted
+		return s.mount(ctx, dev)
+	}
+	held, err := s.node.cfg.Mounter.Hold(ctx, dev.Path, dev.Num)
+	if err != nil {
+		return false, err
+	}
+	defer held.Close()
+	if err := s.prepare(ctx, dev); err != nil {
+		return false, err
 	}
 	return s.mount(ctx, dev)
 }

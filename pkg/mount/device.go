@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,20 @@ func (a Alive) ask(ctx context.Context) error {
 		return fault.Errorf("ask whose device it is", fault.Internal, "the caller gave no way to tell")
 	}
 	return a(ctx)
+}
+
+// Hold opens a device for the time of several steps: name and number go to no other disk between them, and
+// the kernel keeps what one has read for the next.
+func (m *Mounter) Hold(ctx context.Context, path string, num host.DevNum) (io.Closer, error) {
+	device, err := m.open(ctx, path, false, false)
+	if err != nil {
+		return nil, fault.E("open "+path, fault.Unavailable, err)
+	}
+	if _, err := verify(device, num); err != nil {
+		device.Close()
+		return nil, fault.Wrap("open "+path, err)
+	}
+	return device, nil
 }
 
 // pin opens a device and makes sure that it is the volume's. Until it is closed the kernel gives

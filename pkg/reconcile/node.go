@@ -18,8 +18,9 @@ const (
 	// A look may take one part in lookShare of the time, and is due after slowestInterval at the latest.
 	lookShare       = 20
 	slowestInterval = 4 * time.Second
-	// nodePause is the least time between two looks, however many events come.
-	nodePause = 250 * time.Millisecond
+	// eventDelay is how long after a kernel event a look is due. Events come in bursts, some ten for a
+	// connect, and a look among them would take the processor from the call that causes them.
+	eventDelay = 500 * time.Millisecond
 	// healTimeout bounds one try: a check of a large file system takes minutes.
 	healTimeout = 30 * time.Minute
 	// healsAtOnce bounds tries that run beside each other: 100 volumes come back together when an
@@ -100,9 +101,9 @@ func (n *Node) Run(ctx context.Context) {
 				return
 			case h := <-n.ended:
 				n.afterHeal(h)
-			case <-wake: // look soon, and let further events pass until then
+			case <-wake: // let further events pass until the look
 				wake = nil
-				timer.Reset(max(0, pause-time.Since(looked)))
+				timer.Reset(max(eventDelay, pause-time.Since(looked)))
 			case <-timer.C:
 				waiting = false
 			}
@@ -113,7 +114,7 @@ func (n *Node) Run(ctx context.Context) {
 // pace is the least pause after a look that took so long: a node with many volumes, or a slow one, shall
 // not spend more than a small part of its time on that.
 func pace(took time.Duration) time.Duration {
-	return max(nodePause, min(lookShare*took, slowestInterval))
+	return min(lookShare*took, slowestInterval)
 }
 
 // drain waits for the tries under way, whose context has ended.

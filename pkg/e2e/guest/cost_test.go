@@ -16,7 +16,10 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
 )
 
-const costPairs = 10
+const (
+	costPairs = 10
+	costSize  = 10 * 1024 * mib // what a claim usually asks for
+)
 
 // What the driver adds to the steps that nobody can do without: connect, mkfs, mount. The pairs are
 // interleaved, so that both halves meet the same noise.
@@ -33,7 +36,7 @@ func TestWhatNodeStageCosts(t *testing.T) {
 			for i := range costPairs {
 				pair := [2]*volume{}
 				for j, half := range []string{"ours", "bare"} {
-					v := c.create(ctx, spec{name: fmt.Sprintf("%s-%d-%s", name, i, half), size: 256 * mib})
+					v := c.create(ctx, spec{name: fmt.Sprintf("%s-%d-%s", name, i, half), size: costSize})
 					ok(t, c.publish(ctx, v, n))
 					if formatted {
 						ok(t, n.stage(ctx, v))
