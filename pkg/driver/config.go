@@ -18,6 +18,7 @@ import (
 type Connector interface {
 	Connect(ctx context.Context, t nvme.Target) (nvme.Device, error)
 	Find(ctx context.Context, nqn, hostNQN string) (nvme.Device, error)
+	Still(ctx context.Context, nqn, hostNQN string, held nvme.Device) error
 	Rescan(ctx context.Context, nqn, hostNQN string, want uint64) (nvme.Device, error)
 	Disconnect(ctx context.Context, nqn, hostNQN string, reason telemetry.DisconnectReason) error
 	Attached(hostNQN string) ([]string, error)

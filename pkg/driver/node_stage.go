@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
@@ -72,11 +73,13 @@ type staging struct {
 	conn       Transport
 	attachment attachment
 	record     *stage.Record
-	blank      bool // the volume was created empty
-	known      bool // an earlier call left a record of this very attachment
-	mounted    bool // this call mounted the staging path
-	full       bool // this call found that the file system fills the device
-	unsaved    bool // the record knows the device, but not yet on the disk
+	blank      bool        // the volume was created empty
+	known      bool        // an earlier call left a record of this very attachment
+	mounted    bool        // this call mounted the staging path
+	full       bool        // this call found that the file system fills the device
+	unsaved    bool        // the record knows the device, but not yet on the disk
+	held       atomic.Bool // this call holds the device open
+	proven     atomic.Bool // whose device it is was asked meanwhile
 }
 
 // run stages the volume. repeat tells that it was staged already. After a final error nothing

@@ -37,7 +37,11 @@ func (s *staging) use(ctx context.Context, dev nvme.Device) (repeat bool, err er
 	if err != nil {
 		return false, err
 	}
-	defer held.Close()
+	s.held.Store(true)
+	defer func() {
+		s.held.Store(false) // a mount that is still under way asks for all again
+		_ = held.Close()    // nothing was written through it
+	}()
 	if err := s.prepare(ctx, dev); err != nil {
 		return false, err
 	}
@@ -72,8 +76,17 @@ func (s *staging) growth(dev nvme.Device, mountpoint string) mount.GrowRequest {
 
 // live asks again whether the device is still the one that was connected: the kernel gives names
 // and numbers of devices that went away to others.
+//
+// While this call holds the device, whose it is has to be found out once: then only that it still lives.
 func (s *staging) live(dev nvme.Device) mount.Alive {
-	return func(ctx context.Context) error { return s.node.alive(ctx, s.record, dev, s.attachment.size) }
+	return func(ctx context.Context) error {
+		if s.held.Load() && s.proven.Load() {
+			return s.conn.Still(ctx, s.record.NQN, s.record.HostNQN, dev)
+		}
+		err := s.node.alive(ctx, s.record, dev, s.attachment.size)
+		s.proven.Store(err == nil && s.held.Load())
+		return err
+	}
 }
 
 func (s *staging) prepare(ctx context.Context, dev nvme.Device) error {

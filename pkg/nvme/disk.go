@@ -197,7 +197,7 @@ func (t tree) verify(ctx context.Context, d disk) (Device, error) {
 	if err != nil && !vanished(err) {
 		return Device{}, err
 	}
-	return Device{Path: path, Num: num, Size: size, Wwid: wwid}, nil
+	return Device{Path: path, Num: num, Size: size, Wwid: wwid, dir: d.dir}, nil
 }
 
 // sizes asks the open node and sysfs. The volume may grow between the two looks: then a second pair agrees

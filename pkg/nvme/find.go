@@ -22,6 +22,27 @@ func (h *Host) Find(ctx context.Context, nqn, hostNQN string) (Device, error) {
 	return d, fault.Wrap("find "+nqn, err)
 }
 
+// Still is nil while d, a device of that NQN and host NQN which the caller has held open since Connect or
+// Find gave it, is there and has a live controller. While it is held, its number and its subsystem are its
+// own, so that less has to be read than to find it (facts/nvme.md §4 rule 1).
+func (h *Host) Still(ctx context.Context, nqn, hostNQN string, d Device) error {
+	c, err := h.tree.controller(d.Controller)
+	if err == nil && c.nqn == nqn && c.hostNQN == hostNQN && c.state == stateLive {
+		if num, err := number(h.tree.attrs, d.dir); err == nil && num == d.Num {
+			return nil
+		}
+	}
+	now, err := h.Find(ctx, nqn, hostNQN) // by another path, or it says what is wrong
+	return stillSame(d, now, err)
+}
+
+func stillSame(d, now Device, err error) error {
+	if err == nil && now.Num != d.Num {
+		return fault.Errorf("look for the device", fault.NVMeControllerLost, "the device changed under way: %s is now %s (%s)", d.Num, now.Num, now.Path)
+	}
+	return err
+}
+
 func (h *Host) find(ctx context.Context, nqn, hostNQN string) ([]controller, Device, error) {
 	ours, err := h.tree.of(nqn, hostNQN)
 	if err != nil {

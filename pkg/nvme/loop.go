@@ -179,6 +179,12 @@ func (l *Loop) Find(ctx context.Context, nqn, hostNQN string) (Device, error) {
 	return d, nil
 }
 
+// Still is nil while d is what is attached under that NQN and host NQN.
+func (l *Loop) Still(ctx context.Context, nqn, hostNQN string, d Device) error {
+	now, err := l.Find(ctx, nqn, hostNQN)
+	return stillSame(d, now, err)
+}
+
 // Rescan makes the kernel look at the file's size again and waits until the device has at least
 // want bytes.
 func (l *Loop) Rescan(ctx context.Context, nqn, hostNQN string, want uint64) (Device, error) {

@@ -21,6 +21,8 @@ type Device struct {
 	Controller string      // such as nvme0, or loop3
 	Wwid       string      // of this attachment; the array may draw another after a restart (facts/nvme.md §0.2)
 	Adopted    bool        // the controller was there before this call
+
+	dir string // in sysfs; "" for a loop device
 }
 
 // Config is what a Host needs. Only HostNQN has no default.

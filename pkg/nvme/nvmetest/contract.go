@@ -16,6 +16,7 @@ import (
 type Connector interface {
 	Connect(ctx context.Context, t nvme.Target) (nvme.Device, error)
 	Find(ctx context.Context, nqn, hostNQN string) (nvme.Device, error)
+	Still(ctx context.Context, nqn, hostNQN string, held nvme.Device) error
 	Rescan(ctx context.Context, nqn, hostNQN string, want uint64) (nvme.Device, error)
 	Disconnect(ctx context.Context, nqn, hostNQN string, reason telemetry.DisconnectReason) error
 	Attached(hostNQN string) ([]string, error)
@@ -53,6 +54,7 @@ func RunContract(t *testing.T, setup func(t *testing.T) Setup) {
 		{"a host that is not allowed is refused", suite.otherHostIsRefused},
 		{"a wrong target is invalid", suite.wrongTargetIsInvalid},
 		{"find and disconnect match the whole NQN and host NQN", suite.matchIsExact},
+		{"a device is still there until it is disconnected", suite.isStillThere},
 		{"an attachment outlives its export", suite.survivesUnexport},
 		{"rescan sees growth", suite.rescanSeesGrowth},
 		{"rescan gives up at its deadline", suite.rescanGivesUp},
@@ -130,6 +132,28 @@ func (s suite) connectIsIdempotent(t *testing.T) {
 		t.Errorf("find gave %+v, %v; connect gave %+v, then %+v", found, err, first, again)
 	}
 	s.attached(t, nqn)
+}
+
+func (s suite) isStillThere(t *testing.T) {
+	const nqn = "nqn.2000-02.com.mikrotik:csi-still.0a1b2c3d"
+	d := s.connect(t, nqn, 8*mib)
+	release := s.Hold(d.Path)
+	if err := s.Connector.Still(s.ctx, nqn, HostNQN, d); err != nil {
+		t.Errorf("still there: %v", err)
+	}
+	if err := s.Connector.Still(s.ctx, nqn, otherHost, d); err == nil {
+		t.Error("it is there for another host")
+	}
+	if err := s.Connector.Still(s.ctx, nqn+"0", HostNQN, d); err == nil {
+		t.Error("it is there under another NQN")
+	}
+	release()
+	if err := s.Connector.Disconnect(s.ctx, nqn, HostNQN, telemetry.DisconnectUnstage); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Connector.Still(s.ctx, nqn, HostNQN, d); err == nil {
+		t.Error("it is there after it was disconnected")
+	}
 }
 
 func (s suite) unknownIsRefused(t *testing.T) {

@@ -1,0 +1,55 @@
+package nvme_test
+
+import (
+	"testing"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme/nvmetest"
+)
+
+func TestADeviceThatIsHeldIsStillTheVolumes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(r rig, d *nvme.Device)
+		want   fault.Reason
+	}{
+		"nothing has happened":           {func(rig, *nvme.Device) {}, ""},
+		"its target is away":             {func(r rig, d *nvme.Device) { r.SetState(d.Controller, "connecting") }, fault.NVMeControllerLost},
+		"the kernel has given it up":     {func(r rig, d *nvme.Device) { r.Drop(d.Controller) }, fault.NVMeControllerLost},
+		"its namespace is gone":          {func(r rig, d *nvme.Device) { r.DropNamespace(d.Controller) }, fault.NVMeControllerLost},
+		"sysfs shows another number":     {func(_ rig, d *nvme.Device) { d.Num = host.DevNum{Major: 259, Minor: 77} }, fault.NVMeControllerLost},
+		"its controller's name is wrong": {func(_ rig, d *nvme.Device) { d.Controller = "nvme9" }, ""}, // it is found all the same
+	} {
+		for _, multipath := range []bool{true, false} {
+			t.Run(name, func(t *testing.T) {
+				r := newRig(t, nvmetest.Options{Multipath: multipath}, impatient)
+				d := r.connect(t)
+				defer r.Hold(d.Path)()
+				tt.change(r, &d)
+				err := r.host.Still(t.Context(), volume, nvmetest.HostNQN, d)
+				if reason := fault.ReasonOf(err); err == nil && tt.want != "" || err != nil && reason != tt.want && fault.KindOf(err) != fault.NotFound {
+					t.Errorf("multipath %t: error %v of reason %q, want %q", multipath, err, reason, tt.want)
+				}
+			})
+		}
+	}
+}
+
+// The kernel gives the name of a controller that went away to the next.
+func TestAControllerOfAnotherVolumeIsNotOurs(t *testing.T) {
+	r := newRig(t, nvmetest.Options{Multipath: true}, impatient)
+	d := r.connect(t)
+	r.Drop(d.Controller)
+	other := r.target
+	other.NQN = volume + "9"
+	r.Export(nvmetest.Subsystem{NQN: other.NQN, Hosts: []string{nvmetest.HostNQN}, Size: 8 * mib})
+	next, err := r.host.Connect(t.Context(), other)
+	if err != nil || next.Controller != d.Controller {
+		t.Fatalf("%+v, %v: the name was not given again, and this shows nothing", next, err)
+	}
+	d.Num = next.Num
+	if err := r.host.Still(t.Context(), volume, nvmetest.HostNQN, d); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("error = %v", err)
+	}
+}
