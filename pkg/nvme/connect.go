@@ -133,7 +133,7 @@ func (h *Host) settleIn(ctx context.Context, t Target, d Device, shared bool) {
 	if !shared || !t.Fenced {
 		return
 	}
-	if err := h.keepHeads(ctx, t.NQN); err != nil {
+	if err := h.keepHead(ctx, d); err != nil {
 		h.logFailure(ctx, "make the kernel keep "+d.Path+" for a while after its controller", err)
 	}
 }

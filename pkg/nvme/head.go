@@ -13,24 +13,26 @@ import (
 // connects again in time.
 const headGrace = "60"
 
-// keepHeads makes the kernel wait with the removal of the heads of a subsystem.
-func (h *Host) keepHeads(ctx context.Context, nqn string) error {
-	return h.delayRemoval(ctx, nqn, headGrace)
+// keepHead makes the kernel wait with the removal of a head.
+func (h *Host) keepHead(ctx context.Context, d Device) error {
+	return h.delayRemoval(ctx, []string{d.dir}, headGrace)
 }
 
 // dropHeads makes them go together with their last controller, or now if it has gone already. A head
 // that stays would queue writes for a session that must not come, and keep its identifiers from the
 // next one.
-func (h *Host) dropHeads(ctx context.Context, nqn string) error { return h.delayRemoval(ctx, nqn, "0") }
-
-// delayRemoval sets the attribute of every head of the subsystem. Kernels before 6.16 lack it, and a
-// device without a head of its own has none.
-func (h *Host) delayRemoval(ctx context.Context, nqn, seconds string) error {
-	dirs, err := h.tree.headsOf(nqn)
+func (h *Host) dropHeads(ctx context.Context, nqn string) error {
+	heads, err := h.tree.headsOf(nqn)
 	if err != nil {
 		return err
 	}
-	for _, dir := range dirs {
+	return h.delayRemoval(ctx, heads, "0")
+}
+
+// delayRemoval sets the attribute of heads, given by their directories. Kernels before 6.16 lack it, and a
+// device without a head of its own has none.
+func (h *Host) delayRemoval(ctx context.Context, heads []string, seconds string) error {
+	for _, dir := range heads {
 		path := filepath.Join(dir, "delayed_removal_secs")
 		now, err := h.tree.attrs.Read(path)
 		if vanished(err) || err == nil && now == seconds {

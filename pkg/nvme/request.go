@@ -76,14 +76,13 @@ func (h *Host) createRetrying(text string) (string, error) {
 // hostID is t's, unless a controller of this machine has the host NQN with another: kernels
 // from 6.5 on refuse to mix them (facts/nvme.md §1.2, §4 rule 7).
 func (h *Host) hostID(t Target) (string, error) {
-	all, err := h.tree.controllers()
-	if err != nil {
-		return "", err
-	}
-	for _, c := range all {
+	id := t.HostID
+	err := h.tree.each("", func(c controller) (more bool) { // nearly always the first tells
 		if c.hostNQN == t.HostNQN && c.hostID != "" {
-			return c.hostID, nil
+			id = c.hostID
+			return false
 		}
-	}
-	return t.HostID, nil
+		return true
+	})
+	return id, err
 }

@@ -51,14 +51,26 @@ func (c controller) going() bool {
 // disconnect look done.
 func (t tree) controllers() ([]controller, error) { return t.list("") }
 
-// list is controllers, limited to those of an NQN unless that is "": of the others only one
-// attribute is read, so that an attach does not grow slow with the number of volumes.
+// list is controllers, limited to those of an NQN unless that is "".
 func (t tree) list(nqn string) ([]controller, error) {
-	entries, err := t.class("nvme")
+	var found []controller
+	err := t.each(nqn, func(c controller) bool {
+		found = append(found, c)
+		return true
+	})
 	if err != nil {
 		return nil, err
 	}
-	var found []controller
+	return found, nil
+}
+
+// each gives one controller after the other, of an NQN unless that is "", as long as more are wanted. Of
+// the others only one attribute is read, so that an attach does not grow slow with the number of volumes.
+func (t tree) each(nqn string, take func(controller) (more bool)) error {
+	entries, err := t.class("nvme")
+	if err != nil {
+		return err
+	}
 	for _, e := range entries {
 		if !controllerName.MatchString(e.Name()) {
 			continue
@@ -66,12 +78,14 @@ func (t tree) list(nqn string) ([]controller, error) {
 		c, err := t.read(e.Name(), nqn)
 		switch {
 		case err == nil:
-			found = append(found, c)
+			if !take(c) {
+				return nil
+			}
 		case !errors.Is(err, errGone) && !errors.Is(err, errNotMeant):
-			return nil, err
+			return err
 		}
 	}
-	return found, nil
+	return nil
 }
 
 // class lists a device class, which does not exist before its module is loaded.
