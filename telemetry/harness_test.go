@@ -154,8 +154,9 @@ func closedSets() map[string][]string {
 		"reason":     slices.Concat(texts(DisconnectReasons()), texts(StaleReasons())),
 		"decision":   texts(FormatDecisions()),
 		"command":    texts(Commands()),
-		"state":      slices.Concat(texts(ControllerStates()), texts(MountStates())),
+		"state":      slices.Concat(texts(ControllerStates()), texts(MountStates()), texts(VolumeStates())),
 		"array":      {"rds"},
+		"pool":       {"btrfs-1"}, // as configured
 	}
 }
 

@@ -18,6 +18,11 @@ type arrayMetrics struct {
 	dial        histogram[result[nothing]]
 	sessionWait metric.Float64Histogram
 	up          metric.Int64ObservableGauge
+	refreshed   metric.Float64ObservableGauge
+	capacity    metric.Int64ObservableGauge
+	usage       metric.Int64ObservableGauge
+	provisioned metric.Int64ObservableGauge
+	volumes     metric.Int64ObservableGauge
 }
 
 func newArrayMetrics(b *builder) arrayMetrics {
@@ -38,6 +43,14 @@ func newArrayMetrics(b *builder) arrayMetrics {
 		sessionWait: b.histogram("rds_csi.ssh.session.wait.duration", "How long commands waited for one of the bounded SSH sessions."),
 		up: b.observableGauge("rds_csi.backend.up", "",
 			"1 if the array answered when last asked, 0 if not; absent before the first answer."),
+		refreshed: b.observableFloatGauge("rds_csi.backend.refresh.time", "s",
+			"When the array last told how full it is, in seconds since 1970."),
+		capacity: b.observableGauge("rds_csi.pool.capacity", "By",
+			"Size of a pool's file system; absent, like its other figures, while the array does not tell."),
+		usage: b.observableGauge("rds_csi.pool.usage", "By", "What of a pool is taken, by volumes and all else."),
+		provisioned: b.observableGauge("rds_csi.pool.provisioned", "By",
+			"Sum of the sizes of all file disks in a pool; above its capacity it is overcommitted."),
+		volumes: b.observableGauge("rds_csi.volumes", "{volume}", "Volumes of this cluster on the array."),
 	}
 }
 
@@ -65,20 +78,56 @@ func (m *Metrics) RecordSSHSessionWait(ctx context.Context, d time.Duration) {
 	m.array.sessionWait.Record(ctx, d.Seconds())
 }
 
-// ObserveBackend makes look the source of rds_csi_backend_up. look must not block;
-// ok=false means not yet known and leaves the series out.
-func (m *Metrics) ObserveBackend(array string, look func() (up, ok bool)) error {
-	name := metric.WithAttributeSet(attribute.NewSet(attribute.String("array", array)))
+// BackendCheck is what the latest look at an array gave.
+type BackendCheck struct {
+	Known bool          // whether there was one
+	Up    bool          // whether the array can be used
+	At    time.Time     // of the last look that gave Full; zero before the first
+	Full  *BackendUsage // nil: it was not told
+}
+
+// BackendUsage says how full an array is.
+type BackendUsage struct {
+	Pools   []PoolUsage
+	Volumes int64 // of this cluster
+}
+
+// PoolUsage says how full a pool is, in bytes.
+type PoolUsage struct {
+	Name                         string // its mount point
+	Capacity, Usage, Provisioned int64
+}
+
+// ObserveBackend makes look the source of rds_csi_backend_*, rds_csi_pool_* and rds_csi_volumes of an array.
+// look must not block. What is not known is left out.
+func (m *Metrics) ObserveBackend(array string, look func() BackendCheck) error {
+	name := attribute.String("array", array)
+	labels := metric.WithAttributeSet(attribute.NewSet(name))
+	managed := metric.WithAttributeSet(attribute.NewSet(name, attribute.String("state", string(VolumeManaged))))
+	a := m.array
 	_, err := m.observe(func(_ context.Context, o metric.Observer) error {
-		up, ok := look()
+		check := look()
 		switch {
-		case !ok:
-		case up:
-			o.ObserveInt64(m.array.up, 1, name)
+		case !check.Known:
+		case check.Up:
+			o.ObserveInt64(a.up, 1, labels)
 		default:
-			o.ObserveInt64(m.array.up, 0, name)
+			o.ObserveInt64(a.up, 0, labels)
+		}
+		if !check.At.IsZero() {
+			o.ObserveFloat64(a.refreshed, float64(check.At.UnixMilli())/1000, labels)
+		}
+		if check.Full == nil {
+			return nil
+		}
+		o.ObserveInt64(a.volumes, check.Full.Volumes, managed)
+		for _, p := range check.Full.Pools {
+			pool := metric.WithAttributeSet(attribute.NewSet(name, attribute.String("pool", p.Name)))
+			o.ObserveInt64(a.capacity, p.Capacity, pool)
+			o.ObserveInt64(a.usage, p.Usage, pool)
+			o.ObserveInt64(a.provisioned, p.Provisioned, pool)
 		}
 		return nil
-	}, m.array.up)
+	}, a.up, a.refreshed, a.capacity, a.usage, a.provisioned, a.volumes)
 	return err
 }

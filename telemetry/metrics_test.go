@@ -21,7 +21,7 @@ func TestEveryRecordedValueIsInItsClosedSet(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.ObserveBackend("rds", func() (bool, bool) { return true, true }); err != nil {
+	if err := m.ObserveBackend("rds", fullBackend); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.ObserveMounts(func() MountCheck {
@@ -156,15 +156,15 @@ func TestAFailedLookLeavesTheSeriesOut(t *testing.T) {
 	if err := m.ObserveNVMeControllers(func() (map[ControllerState]int, error) { return states() }); err != nil {
 		t.Fatal(err)
 	}
-	up, known := false, false
-	if err := m.ObserveBackend("rds", func() (bool, bool) { return up, known }); err != nil {
+	check := BackendCheck{}
+	if err := m.ObserveBackend("rds", func() BackendCheck { return check }); err != nil {
 		t.Fatal(err)
 	}
 	var data metricdata.ResourceMetrics
 	if err := reader.Collect(t.Context(), &data); !errors.Is(err, broken) {
 		t.Errorf("collect: error %v, want the look's", err)
 	}
-	for _, name := range []string{"rds_csi.nvme.controllers", "rds_csi.nvme.connections.active", "rds_csi.backend.up"} {
+	for _, name := range []string{"rds_csi.nvme.controllers", "rds_csi.nvme.connections.active", "rds_csi.backend", "rds_csi.pool", "rds_csi.volumes"} {
 		if strings.Contains(fmt.Sprint(data.ScopeMetrics), name) {
 			t.Errorf("%s is there after a failed look", name)
 		}
@@ -172,7 +172,7 @@ func TestAFailedLookLeavesTheSeriesOut(t *testing.T) {
 	states = func() (map[ControllerState]int, error) {
 		return map[ControllerState]int{ControllerLive: 3, ControllerDead: 1}, nil
 	}
-	known = true
+	check = BackendCheck{Known: true, At: time.Unix(7, 0)} // it was up, and is not any more
 	points := collect(t, reader)
 	if got := valueOf(t, points, "rds_csi.nvme.connections.active"); got != 3 {
 		t.Errorf("active = %d, want 3", got)
@@ -186,6 +186,28 @@ func TestAFailedLookLeavesTheSeriesOut(t *testing.T) {
 	if got := valueOf(t, points, "rds_csi.backend.up", "array=rds"); got != 0 {
 		t.Errorf("backend up = %d, want 0", got)
 	}
+	for _, name := range []string{"rds_csi.pool", "rds_csi.volumes"} {
+		if strings.Contains(fmt.Sprint(points), name) {
+			t.Errorf("%s is there although the array did not tell", name)
+		}
+	}
+	check = fullBackend()
+	points = collect(t, reader)
+	for name, want := range map[string]int64{"capacity": 100, "usage": 30, "provisioned": 120} {
+		if got := valueOf(t, points, "rds_csi.pool."+name, "array=rds", "pool=btrfs-1"); got != want {
+			t.Errorf("%s = %d, want %d", name, got, want)
+		}
+	}
+	if got := valueOf(t, points, "rds_csi.volumes", "array=rds", "state=managed"); got != 3 {
+		t.Errorf("volumes = %d, want 3", got)
+	}
+}
+
+// fullBackend is a look that gave all there is.
+func fullBackend() BackendCheck {
+	return BackendCheck{Known: true, Up: true, At: time.Unix(7, 0), Full: &BackendUsage{
+		Volumes: 3, Pools: []PoolUsage{{Name: "btrfs-1", Capacity: 100, Usage: 30, Provisioned: 120}},
+	}}
 }
 
 func TestPossibleReasonsAreMembersOnceAndHoldOther(t *testing.T) {
@@ -223,7 +245,7 @@ func TestNoopRecordsNothingAndNeverFails(t *testing.T) {
 	if err := m.ObserveNVMeControllers(func() (map[ControllerState]int, error) { return nil, nil }); err != nil {
 		t.Error(err)
 	}
-	if err := m.ObserveBackend("rds", func() (bool, bool) { return true, true }); err != nil {
+	if err := m.ObserveBackend("rds", fullBackend); err != nil {
 		t.Error(err)
 	}
 }

@@ -136,7 +136,7 @@ func (p *process) newController() (*driver.ControllerConfig, error) {
 	}
 	array := rds.New(rds.Config{Console: p.console, Cluster: o.clusterID, Pool: o.rds.pool, Port: o.nvmePort, HostACL: acl})
 	p.backend = reconcile.NewBackend(array, o.arrayName, p.telemetry.Tracer(), p.log)
-	if err := metrics.ObserveBackend(o.arrayName, p.backend.Up); err != nil {
+	if err := metrics.ObserveBackend(o.arrayName, p.backend.Check); err != nil {
 		return nil, err
 	}
 	return &driver.ControllerConfig{Array: array, ClusterID: o.clusterID, HostACL: acl, Addresses: o.nvmeAddresses(), Port: o.nvmePort}, nil

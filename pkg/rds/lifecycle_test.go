@@ -106,6 +106,43 @@ func TestCapacityKeepsAReserveAndPromisesNothingTwice(t *testing.T) {
 	r.mustCreate(t, "c", after.Available()/4096*4096)
 }
 
+func TestFiguresAreOfThePoolsThatAreUsed(t *testing.T) {
+	const other, unused = "other-pool", "unused-pool"
+	r := newRig(t, rdssim.Options{Pools: []rdssim.Pool{
+		{Name: pool, FS: "xfs", Size: 10 * gib}, {Name: other, FS: "xfs", Size: 20 * gib}, {Name: unused, FS: "xfs", Size: gib},
+	}})
+	r.mustCreate(t, "a", gib)
+	if _, _, err := r.Create(soon(t), rds.CreateRequest{Name: "b", Size: rds.Size{Required: 2 * gib}, Pool: other}); err != nil {
+		t.Fatal(err)
+	}
+	r.console(t, `/disk add type=file slot="mine" file-path="/`+pool+`/mine.img" file-size=1M comment="mine"`)
+	f, err := r.Figures(soon(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Volumes != 2 {
+		t.Errorf("%d volumes, want 2: a disk made by hand is none", f.Volumes)
+	}
+	var names []string
+	for _, p := range f.Pools {
+		names = append(names, p.MountPoint)
+	}
+	if want := []string{other, pool}; !slices.Equal(names, want) {
+		t.Fatalf("pools %q, want %q", names, want)
+	}
+	for i, want := range []uint64{2 * gib, gib + 1<<20} { // what somebody else has made takes room, too
+		if f.Pools[i].Provisioned != want {
+			t.Errorf("%s: %d provisioned, want %d", names[i], f.Pools[i].Provisioned, want)
+		}
+	}
+}
+
+func TestFiguresOfAPoolThatIsNotThere(t *testing.T) {
+	sim := simulate(t, rdssim.Options{})
+	_, err := rds.New(withConsole(t, sim, rds.Config{Pool: "nowhere"}, 1)).Figures(soon(t))
+	wantKind(t, err, fault.Invalid)
+}
+
 func TestParallelCreatesDoNotOverfillThePool(t *testing.T) {
 	sim := simulate(t, rdssim.Options{Pools: []rdssim.Pool{{Name: pool, FS: "xfs", Size: 10 * gib}}})
 	array := rds.New(withConsole(t, sim, rds.Config{HostACL: true}, 4))

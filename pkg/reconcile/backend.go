@@ -18,8 +18,8 @@ const (
 	firstRetry   = time.Second
 )
 
-// Backend watches whether the array can be used, so that metric, log and /readyz say so before a
-// call fails. It is never asked whether a call may run: the call itself finds out.
+// Backend watches whether the array can be used and how full it is, so that metric, log and /readyz say so
+// before a call fails. It is never asked whether a call may run: the call itself finds out.
 type Backend struct {
 	array  *rds.Array
 	name   string
@@ -28,9 +28,13 @@ type Backend struct {
 	seen   atomic.Pointer[verdict]
 }
 
+// verdict is what a look gave.
 type verdict struct {
-	up  bool
-	why string
+	up      bool
+	why     string // not up
+	usage   *telemetry.BackendUsage
+	unknown string    // why there is no usage of an array that is up
+	told    time.Time // when there last was one
 }
 
 // NewBackend watches the array called name. Nothing happens before Run.
@@ -44,7 +48,7 @@ func (b *Backend) Run(ctx context.Context) {
 	wait := firstRetry
 	for {
 		b.look(ctx)
-		if up, _ := b.Up(); up {
+		if b.up() {
 			wait = lookInterval
 		}
 		select {
@@ -52,7 +56,7 @@ func (b *Backend) Run(ctx context.Context) {
 			return
 		case <-time.After(wait):
 		}
-		if up, _ := b.Up(); up {
+		if b.up() {
 			wait = firstRetry
 		} else {
 			wait = min(2*wait, lookInterval)
@@ -65,27 +69,69 @@ func (b *Backend) look(ctx context.Context) {
 	defer cancel()
 	ctx, span := b.tracer.StartRoot(ctx, "backend.refresh")
 	found, err := b.array.Look(ctx)
+	now := &verdict{up: err == nil}
+	if err != nil {
+		now.why = err.Error()
+	} else {
+		err = b.measure(ctx, now)
+	}
 	span.End(err)
 	if ctx.Err() == context.Canceled {
 		return
 	}
-	now := &verdict{up: err == nil}
-	if err != nil {
-		now.why = err.Error()
+	before := b.seen.Load()
+	if before == nil {
+		before = &verdict{why: "not asked yet"}
 	}
-	before := b.seen.Swap(now)
+	if now.usage == nil {
+		now.told = before.told
+	}
+	b.seen.Store(now)
+	b.report(before, now, found)
+}
+
+// measure asks how full the array is. That it cannot tell, for a pool that is not there, makes no call fail
+// that needs no room.
+func (b *Backend) measure(ctx context.Context, now *verdict) error {
+	f, err := b.array.Figures(ctx)
+	if err != nil {
+		now.unknown = err.Error()
+		return err
+	}
+	now.told, now.usage = time.Now(), &telemetry.BackendUsage{Volumes: int64(f.Volumes)}
+	for _, p := range f.Pools {
+		now.usage.Pools = append(now.usage.Pools, telemetry.PoolUsage{
+			Name: p.MountPoint, Capacity: int64(p.Size), Usage: int64(p.Size - min(p.Free, p.Size)), Provisioned: int64(p.Provisioned),
+		})
+	}
+	return nil
+}
+
+// report says what has changed.
+func (b *Backend) report(before, now *verdict, found rds.Resource) {
 	switch {
-	case err != nil && (before == nil || before.why != now.why):
-		b.log.Error("the array cannot be used; calls that need it will fail until it can", zap.Error(err))
-	case err == nil && (before == nil || !before.up):
+	case !now.up && before.why != now.why:
+		b.log.Error("the array cannot be used; calls that need it will fail until it can", zap.String("error", now.why))
+	case now.up && !before.up:
 		b.log.Info("the array can be used", zap.String("routeros", found.Version), zap.String("board", found.Board))
+	}
+	if now.unknown != "" && before.unknown != now.unknown {
+		b.log.Warn("the array does not tell how full it is; new volumes may fail", zap.String("error", now.unknown))
 	}
 }
 
-// Up tells whether the array could be used when last looked at; known is false before the first look.
-func (b *Backend) Up() (up, known bool) {
+// Check is the latest look, for the gauges. It never blocks.
+func (b *Backend) Check() telemetry.BackendCheck {
 	v := b.seen.Load()
-	return v != nil && v.up, v != nil
+	if v == nil {
+		return telemetry.BackendCheck{}
+	}
+	return telemetry.BackendCheck{Known: true, Up: v.up, At: v.told, Full: v.usage}
+}
+
+func (b *Backend) up() bool {
+	v := b.seen.Load()
+	return v != nil && v.up
 }
 
 // Ready tells the same for /readyz, with the reason.

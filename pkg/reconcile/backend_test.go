@@ -25,6 +25,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // watch runs a Backend over a simulated array until the test ends.
 func watch(t *testing.T, sim *rdssim.Array) (*reconcile.Backend, *observer.ObservedLogs) {
 	t.Helper()
+	return watchPool(t, sim, "")
+}
+
+func watchPool(t *testing.T, sim *rdssim.Array, pool string) (*reconcile.Backend, *observer.ObservedLogs) {
+	t.Helper()
 	console, err := routeros.New(routeros.Config{
 		Address: sim.SSHAddr(), User: "csi", KeyFile: sim.ClientKeyFile(), HostKey: sim.HostKeyFingerprint(),
 		Metrics: telemetry.Noop(), Log: zap.NewNop(),
@@ -37,7 +42,7 @@ func watch(t *testing.T, sim *rdssim.Array) (*reconcile.Backend, *observer.Obser
 		t.Fatal(err)
 	}
 	core, logs := observer.New(zap.InfoLevel)
-	backend := reconcile.NewBackend(rds.New(rds.Config{Console: console, Cluster: "c1"}), "rds", spans.Tracer(), zap.New(core))
+	backend := reconcile.NewBackend(rds.New(rds.Config{Console: console, Cluster: "c1", Pool: pool}), "rds", spans.Tracer(), zap.New(core))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
@@ -90,7 +95,7 @@ func TestBackendTellsWhenTheArrayComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	backend, logs := watch(t, sim)
-	await(t, "known to be away", func() bool { up, known := backend.Up(); return known && !up })
+	await(t, "known to be away", func() bool { c := backend.Check(); return c.Known && !c.Up })
 	if ok, why := backend.Ready(); ok || !strings.Contains(why, "array rds: ") || !strings.Contains(why, mustHost(t, address)) {
 		t.Errorf("ready %v, %q", ok, why)
 	}
@@ -101,11 +106,37 @@ func TestBackendTellsWhenTheArrayComesBack(t *testing.T) {
 
 func TestBackendRefusesAnOldArrayInASentence(t *testing.T) {
 	backend, logs := watch(t, start(t, rdssim.Options{Dir: filepath.Join(t.TempDir(), "array"), Version: "7.19.6"}))
-	await(t, "a verdict", func() bool { _, known := backend.Up(); return known })
+	await(t, "a verdict", func() bool { return backend.Check().Known })
 	if ok, why := backend.Ready(); ok || !strings.Contains(why, "7.21 or newer is needed") {
 		t.Errorf("ready %v, %q", ok, why)
 	}
 	await(t, "logged", func() bool { return logs.FilterLevelExact(zap.ErrorLevel).Len() == 1 })
+}
+
+func TestBackendTellsHowFullTheArrayIs(t *testing.T) {
+	sim := start(t, rdssim.Options{Dir: filepath.Join(t.TempDir(), "array"), Pools: []rdssim.Pool{{Name: "pool", FS: "xfs", Size: 1 << 30}}})
+	backend, _ := watchPool(t, sim, "pool")
+	await(t, "figures", func() bool { return backend.Check().Full != nil })
+	check := backend.Check()
+	if !check.Up || time.Since(check.At) > time.Minute {
+		t.Errorf("%+v", check)
+	}
+	if pools := check.Full.Pools; len(pools) != 1 || pools[0].Name != "pool" || pools[0].Capacity != 1<<30 {
+		t.Errorf("%+v", check.Full)
+	}
+}
+
+// Volumes that are there can be used without it.
+func TestAPoolThatIsNotThereDoesNotMakeTheArrayDown(t *testing.T) {
+	sim := start(t, rdssim.Options{Dir: filepath.Join(t.TempDir(), "array")})
+	backend, logs := watchPool(t, sim, "nowhere")
+	await(t, "said", func() bool { return logs.FilterMessageSnippet("does not tell how full").Len() == 1 })
+	if check := backend.Check(); !check.Up || check.Full != nil || !check.At.IsZero() {
+		t.Errorf("%+v", check)
+	}
+	if ok, why := backend.Ready(); !ok {
+		t.Errorf("not ready: %s", why)
+	}
 }
 
 func mustHost(t *testing.T, address string) string {

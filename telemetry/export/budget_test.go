@@ -40,7 +40,7 @@ func fill(t testing.TB, tel *Telemetry, role telemetry.Component) {
 		}
 	}
 	m.RecordSSHSessionWait(ctx, time.Second)
-	if err := m.ObserveBackend("rds", func() (bool, bool) { return true, true }); err != nil {
+	if err := m.ObserveBackend("rds", fullBackend); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.ObserveNVMeControllers(func() (map[telemetry.ControllerState]int, error) { return nil, nil }); err != nil {

@@ -150,9 +150,16 @@ func recordController(t *testing.T, m *telemetry.Metrics) {
 	m.RecordRouterOSCommand(ctx, telemetry.CommandDiskAdd, nil, time.Second)
 	m.RecordSSHDial(ctx, nil, time.Second)
 	m.RecordSSHSessionWait(ctx, time.Second)
-	if err := m.ObserveBackend("rds", func() (bool, bool) { return true, true }); err != nil {
+	if err := m.ObserveBackend("rds", fullBackend); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// fullBackend is a look that gave all there is.
+func fullBackend() telemetry.BackendCheck {
+	return telemetry.BackendCheck{Known: true, Up: true, At: time.Unix(7, 0), Full: &telemetry.BackendUsage{
+		Volumes: 3, Pools: []telemetry.PoolUsage{{Name: "btrfs-1", Capacity: 100, Usage: 30, Provisioned: 120}},
+	}}
 }
 
 // failedCall makes a CSI call that answers UNAVAILABLE.

@@ -1,0 +1,44 @@
+package rds
+
+import (
+	"context"
+	"slices"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+)
+
+// Figures say how full the array is.
+type Figures struct {
+	Pools   []Pool // the default pool and those that the cluster's volumes lie in, by mount point
+	Volumes int    // of the cluster
+}
+
+// Figures asks for all of them, or fails. It changes nothing.
+func (a *Array) Figures(ctx context.Context) (Figures, error) {
+	const op = "ask the array how full it is"
+	volumes, err := a.List(ctx)
+	if err != nil {
+		return Figures{}, fault.Wrap(op, err)
+	}
+	volumes = slices.DeleteFunc(volumes, func(v Volume) bool { return !a.Marked(v) })
+	f := Figures{Volumes: len(volumes)}
+	for _, name := range a.poolsOf(volumes) {
+		pool, err := a.Pool(ctx, name)
+		if err != nil {
+			return Figures{}, fault.Wrap(op, err)
+		}
+		f.Pools = append(f.Pools, pool)
+	}
+	return f, nil
+}
+
+// poolsOf are the default pool and those of volumes, each once. A file that lies where no volume of the
+// driver's own form does tells no pool.
+func (a *Array) poolsOf(volumes []Volume) []string {
+	names := []string{a.pool}
+	for _, v := range volumes {
+		names = append(names, v.Pool())
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
+}
