@@ -27,17 +27,18 @@ const (
 // Span is one step of a call.
 type Span struct {
 	span trace.Span
+	over func() // ends the step for who asks what a call is doing; nil: nobody does
 }
 
 // Start begins a step below the span that ctx carries, with that span's provider, so that
 // no package has to be handed a tracer. Below no span it costs next to nothing and records nothing.
 func Start(ctx context.Context, name string, kind SpanKind, attrs ...Attr) (context.Context, *Span) {
-	above := trace.SpanFromContext(ctx)
+	above, over := trace.SpanFromContext(ctx), begin(ctx, name)
 	if !above.SpanContext().IsSampled() {
-		return ctx, &Span{span: trace.SpanFromContext(context.Background())} // the sampler would drop it as well
+		return ctx, &Span{span: trace.SpanFromContext(context.Background()), over: over} // the sampler would drop it as well
 	}
 	ctx, span := above.TracerProvider().Tracer(scope).Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(attrs...))
-	return ctx, &Span{span: span}
+	return ctx, &Span{span: span, over: over}
 }
 
 // Set adds attributes that became known during the step.
@@ -45,6 +46,9 @@ func (s *Span) Set(attrs ...Attr) { s.span.SetAttributes(attrs...) }
 
 // End ends the step. A non-nil err marks it failed, with its error.type.
 func (s *Span) End(err error) {
+	if s.over != nil {
+		s.over()
+	}
 	fail(s.span, err)
 	s.span.End()
 }

@@ -17,7 +17,7 @@ import (
 // logCall writes one line for each call. It sees the final status.
 func (d *Driver) logCall(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	start := time.Now()
-	resp, err := next(ctx, req)
+	resp, err := d.watched(ctx, req, info.FullMethod, next)
 	code := status.Code(err)
 	_, changes := operationOf(info.FullMethod)
 	entry := d.cfg.Log.Check(levelOf(code, changes), info.FullMethod)
@@ -28,14 +28,7 @@ func (d *Driver) logCall(ctx context.Context, req any, info *grpc.UnaryServerInf
 		zap.String("code", code.String()),
 		zap.Duration("duration", time.Since(start)),
 	)
-	if id := volumeIDIn(req); id != "" {
-		fields = append(fields, zap.String("volume_id", id))
-	}
-	for _, described := range []map[string]string{volumeContextIn(req), parametersIn(req)} {
-		if name := described[keyPVCName]; name != "" {
-			fields = append(fields, zap.String("pvc", described[keyPVCNamespace]+"/"+name))
-		}
-	}
+	fields = append(fields, subjectOf(req)...)
 	if err != nil {
 		fields = append(fields, zap.String("error", status.Convert(err).Message()))
 	}
@@ -44,6 +37,49 @@ func (d *Driver) logCall(ctx context.Context, req any, info *grpc.UnaryServerInf
 	}
 	entry.Write(fields...)
 	return resp, err
+}
+
+// subjectOf are the fields that say what a request is about.
+func subjectOf(req any) (fields []zap.Field) {
+	if id := volumeIDIn(req); id != "" {
+		fields = append(fields, zap.String("volume_id", id))
+	}
+	for _, described := range []map[string]string{volumeContextIn(req), parametersIn(req)} {
+		if name := described[keyPVCName]; name != "" {
+			fields = append(fields, zap.String("pvc", described[keyPVCNamespace]+"/"+name))
+		}
+	}
+	return fields
+}
+
+// watched makes the call, and logs what it waits for while it takes long.
+func (d *Driver) watched(ctx context.Context, req any, method string, next grpc.UnaryHandler) (any, error) {
+	ctx, progress := telemetry.WithProgress(ctx)
+	defer d.sayWhileSlow(ctx, method, req, progress)()
+	return next(ctx, req)
+}
+
+// slowCall is after how long a call is said to be still under way, again and again.
+const slowCall = 30 * time.Second
+
+// sayWhileSlow logs what a call waits for, until stop.
+func (d *Driver) sayWhileSlow(ctx context.Context, method string, req any, progress *telemetry.Progress) (stop func()) {
+	start, done := time.Now(), make(chan struct{})
+	go func() {
+		ticker := time.NewTicker(slowCall)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+			}
+			steps, last := progress.Steps()
+			d.cfg.Log.Warn(method+" is still running", append(append(telemetry.LogFields(ctx), subjectOf(req)...),
+				zap.Duration("duration", time.Since(start)), zap.String("waits_for", steps), zap.Duration("step_duration", last))...)
+		}
+	}()
+	return func() { close(done) }
 }
 
 // levelOf: what kubelet and sidecars ask every minute is of no interest while it works.
