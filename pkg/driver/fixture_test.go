@@ -147,7 +147,7 @@ type server struct {
 
 const bufAddress = "passthrough:///csi"
 
-func serve(t testing.TB, controller *ControllerConfig, node *NodeConfig) *server {
+func serve(t testing.TB, controller *ControllerConfig, node *NodeConfig, options ...grpc.ServerOption) *server {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	s := &server{logs: logs, reader: sdkmetric.NewManualReader()}
@@ -157,7 +157,7 @@ func serve(t testing.TB, controller *ControllerConfig, node *NodeConfig) *server
 	}
 	s.driver, err = NewDriver(DriverConfig{
 		Name: testDriver, Version: "test", ArrayName: testArray, Controller: controller, Node: node,
-		Metrics: metrics, Log: zap.New(core),
+		Metrics: metrics, Log: zap.New(core), ServerOptions: options,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -208,11 +208,11 @@ func newRig(t testing.TB) *rig {
 	return newRigOn(t, rdssim.Options{})
 }
 
-func newRigOn(t testing.TB, o rdssim.Options) *rig {
+func newRigOn(t testing.TB, o rdssim.Options, options ...grpc.ServerOption) *rig {
 	t.Helper()
 	sim := newArray(t, o)
-	r := &rig{t: t, array: sim, a: newMachine(t, sim, "node-a"), b: newMachine(t, sim, "node-b")}
-	r.controller = serve(t, controllerOf(t, sim, r.a.portal.Port), nil)
+	r := &rig{t: t, array: sim, a: newMachine(t, sim, "node-a", options...), b: newMachine(t, sim, "node-b", options...)}
+	r.controller = serve(t, controllerOf(t, sim, r.a.portal.Port), nil, options...)
 	return r
 }
 

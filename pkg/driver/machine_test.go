@@ -12,6 +12,7 @@ import (
 
 	nooptrace "go.opentelemetry.io/otel/trace/noop"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
@@ -36,6 +37,7 @@ type machine struct {
 	bootID  string      // of the kernel
 	devDir  string      // of the NVMe kernel; the mount kernel calls it /dev
 	effects *effects
+	options []grpc.ServerOption // of its node driver
 	// deviceTimeout bounds the wait for a device or its new size, from the next boot on.
 	deviceTimeout time.Duration
 
@@ -51,14 +53,14 @@ type attachedDisk struct {
 	nqn string
 }
 
-func newMachine(t testing.TB, a *array, name string) *machine {
+func newMachine(t testing.TB, a *array, name string, options ...grpc.ServerOption) *machine {
 	t.Helper()
 	id, err := NewNodeID(testDriver, testCluster, name, "machine of "+name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := &machine{
-		t: t, array: a, id: id, dir: t.TempDir(), bootID: "first boot", effects: &effects{}, deviceTimeout: 20 * time.Second,
+		t: t, array: a, id: id, dir: t.TempDir(), bootID: "first boot", effects: &effects{}, deviceTimeout: 20 * time.Second, options: options,
 		nvme: nvmetest.NewKernel(t, nvmetest.Options{}), mounts: mounttest.New(t),
 		exported: map[string]export{}, attached: map[string]attachedDisk{}, revoked: map[string]bool{},
 	}
@@ -73,7 +75,7 @@ func (m *machine) boot() {
 	if m.server != nil {
 		m.stop()
 	}
-	m.server = serve(m.t, nil, m.config())
+	m.server = serve(m.t, nil, m.config(), m.options...)
 }
 
 func (m *machine) config() *NodeConfig {
