@@ -121,7 +121,8 @@ func (s *spanRig) spans() []sdktrace.ReadOnlySpan {
 func tree(spans []sdktrace.ReadOnlySpan, parent trace.SpanID, depth int) (lines []string) {
 	var children []sdktrace.ReadOnlySpan
 	for _, span := range spans {
-		if span.Parent().SpanID() == parent {
+		// Whether an exec has to wait for the session of the one before is a matter of microseconds.
+		if span.Parent().SpanID() == parent && span.Name() != "ssh.session.wait" {
 			children = append(children, span)
 		}
 	}
