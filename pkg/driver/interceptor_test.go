@@ -12,6 +12,7 @@ import (
 
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -160,9 +161,10 @@ func TestManyCallsAtOnceLeaveNothingInFlight(t *testing.T) {
 	r.a.mustBeIdle(t)
 }
 
-// One line for each call, at every level of detail, and no secret in any.
-func TestLogLinesHaveNoSecrets(t *testing.T) {
-	r := newRig(t)
+// One line for each call, at every level of detail, and no secret in any, nor in a span, a metric or an error.
+func TestSecretsAreToldNowhere(t *testing.T) {
+	s := newSpanRig(t)
+	r := s.rig
 	const canary = "c4n4ry-s3cr3t"
 	secrets := map[string]string{"password": canary, canary: "x"}
 	v := r.create(t, "v", gib, mounted("ext4", singleWriter))
@@ -191,6 +193,9 @@ func TestLogLinesHaveNoSecrets(t *testing.T) {
 	})
 	wantLine(t, r.controller, codes.FailedPrecondition, zapcore.WarnLevel, func() error {
 		_, err := r.controller.DeleteVolume(soon(t), &csi.DeleteVolumeRequest{VolumeId: v.VolumeId, Secrets: secrets})
+		if strings.Contains(fmt.Sprint(err), canary) {
+			t.Errorf("the secret is in %v", err)
+		}
 		return err
 	})
 	wantLine(t, r.controller, codes.OK, zapcore.InfoLevel, func() error {
@@ -205,8 +210,8 @@ func TestLogLinesHaveNoSecrets(t *testing.T) {
 		_, err := r.controller.ControllerUnpublishVolume(soon(t), &csi.ControllerUnpublishVolumeRequest{VolumeId: v.VolumeId, NodeId: r.b.id.String(), Secrets: secrets})
 		return err
 	})
-	for _, s := range []*server{r.controller, r.a.server} {
-		for _, line := range s.logs.All() {
+	for _, server := range []*server{r.controller, r.a.server} {
+		for _, line := range server.logs.All() {
 			if text := fmt.Sprint(line.Message, line.ContextMap()); strings.Contains(text, canary) {
 				t.Errorf("the secret is in %s", text)
 			}
@@ -214,6 +219,22 @@ func TestLogLinesHaveNoSecrets(t *testing.T) {
 				t.Errorf("no request at debug level in %v", line)
 			}
 		}
+		var data metricdata.ResourceMetrics
+		if err := server.reader.Collect(t.Context(), &data); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(fmt.Sprintf("%+v", data), canary) {
+			t.Error("the secret is in a metric")
+		}
+	}
+	spans := s.recorder.Ended()
+	for _, span := range spans {
+		if text := fmt.Sprint(span.Name(), span.Attributes(), span.Events(), span.Status(), span.Links()); strings.Contains(text, canary) {
+			t.Errorf("the secret is in span %s", text)
+		}
+	}
+	if len(spans) < 20 {
+		t.Errorf("only %d spans: this shows nothing of them", len(spans))
 	}
 }
 

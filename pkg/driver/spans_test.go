@@ -126,7 +126,9 @@ func tree(spans []sdktrace.ReadOnlySpan, parent trace.SpanID, depth int) (lines 
 			children = append(children, span)
 		}
 	}
-	slices.SortStableFunc(children, func(a, b sdktrace.ReadOnlySpan) int { return cmp.Compare(a.StartTime().UnixNano(), b.StartTime().UnixNano()) })
+	slices.SortStableFunc(children, func(a, b sdktrace.ReadOnlySpan) int {
+		return cmp.Compare(a.StartTime().UnixNano(), b.StartTime().UnixNano())
+	})
 	for _, span := range children {
 		indent := strings.Repeat("    ", depth)
 		lines = append(lines, indent+describeSpan(span))
