@@ -75,11 +75,9 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (*option
 	o := &options{}
 	f := flag.NewFlagSet("rds-csi-plugin", flag.ContinueOnError)
 	o.define(f)
-	metricsAddr := f.String("metrics-address", ":9809", "host:port of /metrics, /livez and /readyz; empty turns them off")
 	if err := parseFlags(f, args, getenv, stdout, usageText); err != nil {
 		return nil, err
 	}
-	o.metricsAddress = *metricsAddr
 	o.systemBus = getenv("DBUS_SYSTEM_BUS_ADDRESS")
 	return o, nil
 }

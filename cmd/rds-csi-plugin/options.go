@@ -25,8 +25,7 @@ type options struct {
 	rds                           arrayOptions
 	nvmeAddress                   string
 	nvmePort                      int
-	metricsAddress                string
-	pprof                         bool
+	metrics                       metricsOptions
 	logLevel, logFormat           string
 	systemBus                     string // a D-Bus address; "" is the usual one
 }
@@ -51,9 +50,9 @@ func (o *options) define(f *flag.FlagSet) {
 	f.StringVar(&o.arrayName, "array-name", "rds", "name of the array in volume ids; not its address")
 	f.StringVar(&o.nvmeAddress, "nvme-address", "", "IP addresses for NVMe/TCP, comma separated (controller; default: --rds-address, if that is an IP address)")
 	f.IntVar(&o.nvmePort, "nvme-port", 4420, "TCP port for NVMe/TCP (controller)")
-	f.BoolVar(&o.pprof, "pprof", false, "serve /debug/pprof beside /metrics")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "json", "json or console")
+	o.metrics.define(f)
 	o.rds.define(f)
 }
 
@@ -106,6 +105,9 @@ func (o *options) check() error {
 		return fmt.Errorf("--array-name %q: use at most 32 letters, digits, dots, hyphens and underscores", o.arrayName)
 	}
 	if _, err := socketPath(o.endpoint); err != nil {
+		return err
+	}
+	if err := o.metrics.check(); err != nil {
 		return err
 	}
 	if o.controller {

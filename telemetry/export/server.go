@@ -3,6 +3,7 @@ package export
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -34,8 +35,8 @@ type server struct {
 	running sync.WaitGroup
 }
 
-func newServer(cfg Config, handler http.Handler) *server {
-	return &server{
+func newServer(cfg Config, handler http.Handler) (*server, error) {
+	s := &server{
 		address: cfg.MetricsAddress,
 		log:     cfg.Log,
 		stop:    func() {},
@@ -49,6 +50,15 @@ func newServer(cfg Config, handler http.Handler) *server {
 			ErrorLog:          zap.NewStdLog(cfg.Log),
 		},
 	}
+	if cfg.TLSCert == "" {
+		return s, nil
+	}
+	cert, err := newCertificate(cfg.TLSCert, cfg.TLSKey, cfg.Log)
+	if err != nil {
+		return nil, fmt.Errorf("serve metrics by HTTPS: %w", err)
+	}
+	s.http.TLSConfig = cert.config()
+	return s, nil
 }
 
 func (s *server) start(ctx context.Context) {
@@ -63,10 +73,10 @@ func (s *server) run(ctx context.Context) {
 		if listener == nil {
 			return
 		}
-		url := metricsURL(listener.Addr())
+		url := metricsURL(s.scheme(), listener.Addr())
 		s.url.Store(&url)
 		s.log.Info("metrics are served", zap.String("url", url))
-		err := s.http.Serve(listener)
+		err := s.serve(listener)
 		s.url.Store(nil)
 		if errors.Is(err, http.ErrServerClosed) {
 			return
@@ -76,6 +86,20 @@ func (s *server) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+func (s *server) serve(listener net.Listener) error {
+	if s.http.TLSConfig == nil {
+		return s.http.Serve(listener)
+	}
+	return s.http.ServeTLS(listener, "", "") // no files: TLSConfig has the certificate
+}
+
+func (s *server) scheme() string {
+	if s.http.TLSConfig == nil {
+		return "http"
+	}
+	return "https"
 }
 
 // bind tries until it has the address. It is nil when ctx ends before.
@@ -115,7 +139,7 @@ func (s *server) metricsURL() string {
 }
 
 // metricsURL is one that works on this machine: a wildcard address is no destination.
-func metricsURL(addr net.Addr) string {
+func metricsURL(scheme string, addr net.Addr) string {
 	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
 		return ""
@@ -123,7 +147,7 @@ func metricsURL(addr net.Addr) string {
 	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/metrics"
+	return scheme + "://" + net.JoinHostPort(host, port) + "/metrics"
 }
 
 // shutdown lets scrapes that run end, until ctx ends.

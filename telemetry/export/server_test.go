@@ -140,7 +140,7 @@ func TestTheURLOfAWildcardAddressWorks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := metricsURL(addr); got != want {
+		if got := metricsURL("http", addr); got != want {
 			t.Errorf("%s: %s, want %s", address, got, want)
 		}
 	}

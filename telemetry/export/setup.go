@@ -2,6 +2,7 @@ package export
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -22,6 +23,7 @@ type Config struct {
 	Component         string // controller, node or both
 	Version, Revision string
 	MetricsAddress    string // host:port of /metrics, /livez and /readyz; "" turns them and the metrics off
+	TLSCert, TLSKey   string // PEM files, to serve them by HTTPS; "" is plain HTTP
 	Pprof             bool   // serve /debug/pprof beside them
 	Log               *zap.Logger
 	// Getenv says which OTEL_* settings hold; nil is os.Getenv. The SDK's own settings (headers,
@@ -79,7 +81,9 @@ func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
 		propagator: env.propagator(cfg.Log),
 	}
 	if meters.registry != nil {
-		t.server = newServer(cfg, newHandler(cfg, meters.registry, reporter))
+		if t.server, err = newServer(cfg, newHandler(cfg, meters.registry, reporter)); err != nil {
+			return nil, errors.Join(err, t.Shutdown(ctx))
+		}
 	}
 	return t, nil
 }
