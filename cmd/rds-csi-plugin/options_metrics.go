@@ -8,13 +8,14 @@ import (
 // metricsOptions are those of the HTTP endpoint.
 type metricsOptions struct {
 	address, tlsCert, tlsKey string
-	pprof                    bool
+	native, pprof            bool
 }
 
 func (o *metricsOptions) define(f *flag.FlagSet) {
 	f.StringVar(&o.address, "metrics-address", ":9809", "host:port of /metrics, /livez and /readyz; empty turns them off")
 	f.StringVar(&o.tlsCert, "metrics-tls-cert", "", "file with the certificate of that endpoint, in PEM, read again when it changes (default: plain HTTP)")
 	f.StringVar(&o.tlsKey, "metrics-tls-key", "", "file with that certificate's private key, in PEM")
+	f.BoolVar(&o.native, "metrics-native-histograms", false, "give histograms native buckets beside the classic ones")
 	f.BoolVar(&o.pprof, "pprof", false, "serve /debug/pprof beside /metrics")
 }
 

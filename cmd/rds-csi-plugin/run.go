@@ -69,7 +69,8 @@ func newProcess(ctx context.Context, o *options, log *zap.Logger, collect *expor
 	var err error
 	p.telemetry, err = export.Setup(ctx, export.Config{
 		Service: "rds-csi" + o.suffix(), Component: o.component(), Version: version, Revision: buildRevision(),
-		MetricsAddress: o.metrics.address, TLSCert: o.metrics.tlsCert, TLSKey: o.metrics.tlsKey, Pprof: o.metrics.pprof, Log: log, Ready: p.ready, Collect: collect,
+		MetricsAddress: o.metrics.address, TLSCert: o.metrics.tlsCert, TLSKey: o.metrics.tlsKey, NativeHistograms: o.metrics.native,
+		Pprof: o.metrics.pprof, Log: log, Ready: p.ready, Collect: collect,
 	})
 	if err != nil {
 		return nil, err

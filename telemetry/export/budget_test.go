@@ -106,7 +106,7 @@ func rpcCodes(role telemetry.Component) map[string]string {
 }
 
 func fillRPC(t testing.TB, tel *Telemetry, role telemetry.Component) {
-	duration, err := tel.meters.provider.Meter("rpc").Float64Histogram("rpc.server.call.duration", metric.WithUnit("s"))
+	duration, err := tel.meters.provider.Meter("rpc").Float64Histogram("rpc.server.call.duration", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(telemetry.DurationBuckets()...))
 	if err != nil {
 		t.Fatal(err)
 	}

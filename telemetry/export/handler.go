@@ -17,9 +17,9 @@ const (
 	scrapesAtOnce = 3
 )
 
-func newHandler(cfg Config, registry *prometheus.Registry, reporter *reporter) http.Handler {
+func newHandler(cfg Config, gatherer prometheus.Gatherer, reporter *reporter) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
 		EnableOpenMetrics:   true, // exemplars are in no other text format
 		ErrorHandling:       promhttp.ContinueOnError,
 		ErrorLog:            printReporter{reporter},

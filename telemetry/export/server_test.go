@@ -116,7 +116,7 @@ func TestWithoutAnAddressNothingIsServedOrRecorded(t *testing.T) {
 	tel.Start(t.Context())
 	tel.Metrics().RecordSSHSessionWait(t.Context(), time.Second)
 	callStage(t, tel, t.Context())
-	if tel.MetricsURL() != "" || tel.meters.registry != nil {
+	if tel.MetricsURL() != "" || tel.meters.gatherer != nil {
 		t.Error("metrics are on")
 	}
 	if err := tel.Shutdown(t.Context()); err != nil {

@@ -24,6 +24,7 @@ type Config struct {
 	Version, Revision string
 	MetricsAddress    string // host:port of /metrics, /livez and /readyz; "" turns them and the metrics off
 	TLSCert, TLSKey   string // PEM files, to serve them by HTTPS; "" is plain HTTP
+	NativeHistograms  bool   // give histograms native buckets beside the classic ones, for scrapes by protobuf
 	Pprof             bool   // serve /debug/pprof beside them
 	Log               *zap.Logger
 	// Getenv says which OTEL_* settings hold; nil is os.Getenv. The SDK's own settings (headers,
@@ -63,7 +64,7 @@ func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
 	otel.SetErrorHandler(reporter)
 	otel.SetLogger(logr.New(internalLog{reporter}))
 	res := newResource(ctx, cfg)
-	meters, err := newMeters(cfg.MetricsAddress != "", res)
+	meters, err := newMeters(cfg, res)
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +81,8 @@ func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
 		traces:     newTraces(ctx, env, res, cfg.Collect, cfg.Log),
 		propagator: env.propagator(cfg.Log),
 	}
-	if meters.registry != nil {
-		if t.server, err = newServer(cfg, newHandler(cfg, meters.registry, reporter)); err != nil {
+	if meters.gatherer != nil {
+		if t.server, err = newServer(cfg, newHandler(cfg, meters.gatherer, reporter)); err != nil {
 			return nil, errors.Join(err, t.Shutdown(ctx))
 		}
 	}
