@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"strconv"
 
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
@@ -19,6 +20,25 @@ func LogFields(ctx context.Context) []zap.Field {
 		zap.String("span_id", sc.SpanID().String()),
 		zap.String("trace_flags", sc.TraceFlags().String()),
 	}
+}
+
+// SplitLogFields takes LogFields out of a line again, for a log that has a place for a trace.
+func SplitLogFields(fields []zap.Field) (sc trace.SpanContext, rest []zap.Field) {
+	var config trace.SpanContextConfig
+	for _, field := range fields {
+		switch field.Key {
+		case "trace_id":
+			config.TraceID, _ = trace.TraceIDFromHex(field.String) // what is no id makes sc invalid
+		case "span_id":
+			config.SpanID, _ = trace.SpanIDFromHex(field.String)
+		case "trace_flags":
+			flags, _ := strconv.ParseUint(field.String, 16, 8)
+			config.TraceFlags = trace.TraceFlags(flags)
+		default:
+			rest = append(rest, field)
+		}
+	}
+	return trace.NewSpanContext(config), rest
 }
 
 // Event records something that happened during a call: a span event and a log line.

@@ -65,7 +65,7 @@ type process struct {
 
 // newProcess wires the driver from the leaves up. Nothing listens, dials or runs before run.
 func newProcess(ctx context.Context, o *options, log *zap.Logger, collect *export.Collector) (*process, error) {
-	p := &process{options: o, log: log}
+	p := &process{options: o}
 	var err error
 	p.telemetry, err = export.Setup(ctx, export.Config{
 		Service: "rds-csi" + o.suffix(), Component: o.component(), Version: version, Revision: buildRevision(),
@@ -75,8 +75,9 @@ func newProcess(ctx context.Context, o *options, log *zap.Logger, collect *expor
 	if err != nil {
 		return nil, err
 	}
+	p.log = p.telemetry.Logger()
 	cfg := driver.DriverConfig{
-		Name: o.driverName, Version: version, ArrayName: o.arrayName, Metrics: p.telemetry.Metrics(), Log: log,
+		Name: o.driverName, Version: version, ArrayName: o.arrayName, Metrics: p.telemetry.Metrics(), Log: p.log,
 	}
 	cfg.ServerOptions = append(cfg.ServerOptions, p.telemetry.ServerOption())
 	if o.controller {

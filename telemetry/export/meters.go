@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/otlptranslator"
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
 	promexporter "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
@@ -18,24 +20,29 @@ import (
 // otel_metric_overflow="true" says that a value set is not closed.
 const cardinalityLimit = 500
 
-// meters is the meter provider and what is gathered through it; both do nothing where
-// metrics are off.
+// meters is the meter provider and what /metrics gathers through it; it does nothing where
+// nobody asks for metrics.
 type meters struct {
 	provider metric.MeterProvider
-	gatherer prometheus.Gatherer // nil: metrics are off
+	gatherer prometheus.Gatherer // nil: no /metrics
 	shutdown func(context.Context) error
 }
 
-func newMeters(cfg Config, res *resource.Resource) (*meters, error) {
-	if cfg.MetricsAddress == "" {
-		return &meters{
-			provider: noop.NewMeterProvider(),
-			shutdown: func(context.Context) error { return nil },
-		}, nil
+// newMeters has two ways out, each asked for by itself: /metrics, and OTLP.
+func newMeters(ctx context.Context, cfg Config, env *environment, res *resource.Resource) (*meters, error) {
+	m := &meters{provider: noop.NewMeterProvider(), shutdown: func(context.Context) error { return nil }}
+	var readers []sdkmetric.Reader
+	if cfg.MetricsAddress != "" {
+		var err error
+		if m.gatherer, readers, err = prometheusReaders(cfg.NativeHistograms); err != nil {
+			return nil, fmt.Errorf("set up telemetry: make the Prometheus exporter: %w", err)
+		}
 	}
-	gatherer, readers, err := prometheusReaders(cfg.NativeHistograms)
-	if err != nil {
-		return nil, fmt.Errorf("set up telemetry: make the Prometheus exporter: %w", err)
+	if exporter, ok := newExporter(ctx, env, metricsSignal, metricMakers()); ok {
+		readers = append(readers, sdkmetric.NewPeriodicReader(exporter))
+	}
+	if len(readers) == 0 {
+		return m, nil
 	}
 	options := []sdkmetric.Option{
 		sdkmetric.WithResource(res),
@@ -45,7 +52,15 @@ func newMeters(cfg Config, res *resource.Resource) (*meters, error) {
 		options = append(options, sdkmetric.WithReader(reader))
 	}
 	provider := sdkmetric.NewMeterProvider(options...)
-	return &meters{provider: provider, gatherer: gatherer, shutdown: provider.Shutdown}, nil
+	m.provider, m.shutdown = provider, provider.Shutdown
+	return m, nil
+}
+
+func metricMakers() makers[sdkmetric.Exporter] {
+	return makers[sdkmetric.Exporter]{
+		grpc: func(ctx context.Context) (sdkmetric.Exporter, error) { return otlpmetricgrpc.New(ctx) },
+		http: func(ctx context.Context) (sdkmetric.Exporter, error) { return otlpmetrichttp.New(ctx) },
+	}
 }
 
 // prometheusReaders are what /metrics gathers through.

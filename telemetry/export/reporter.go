@@ -2,6 +2,7 @@ package export
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -42,12 +43,12 @@ func (r *reporter) countWith(count func(context.Context)) {
 	r.count = count
 }
 
-// Handle implements otel.ErrorHandler.
+// Handle implements otel.ErrorHandler. Only Shutdown cancels, and tells itself what was lost.
 func (r *reporter) Handle(err error) {
-	if err == nil {
+	if err == nil || errors.Is(err, context.Canceled) {
 		return
 	}
-	text := err.Error()
+	text := redact(err.Error())
 	count, suppressed, due := r.note(classOf(text))
 	count(context.Background())
 	if due {
@@ -75,6 +76,15 @@ func (r *reporter) note(name string) (count func(context.Context), suppressed in
 	}
 	suppressed, c.suppressed, c.logged = c.suppressed, 0, now
 	return r.count, suppressed, true
+}
+
+// redact cuts the value out of a complaint about a setting: the OTLP log exporters quote it,
+// OTEL_EXPORTER_OTLP_HEADERS with its tokens as well (otlploggrpc and otlploghttp v0.23.0, getEnv).
+func redact(text string) string {
+	if setting, _, ok := strings.Cut(text, " value "); ok && strings.HasPrefix(text, "invalid OTEL_") {
+		return setting + ": its value is wrong"
+	}
+	return text
 }
 
 // classOf is the text up to the first colon: "traces export" of "traces export: Post …".

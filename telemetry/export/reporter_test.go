@@ -59,3 +59,15 @@ func TestErrorsThatAllDifferShareOneLine(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatIsNotReported(t *testing.T) {
+	r, logs, counted := newTestReporter()
+	r.Handle(fmt.Errorf("failed to upload metrics: %w", context.Canceled))
+	if logs.Len() != 0 || *counted != 0 {
+		t.Errorf("what Shutdown cancels is reported: %v", logs.All())
+	}
+	r.Handle(errors.New("invalid OTEL_EXPORTER_OTLP_HEADERS value authorization=t0ken value: invalid header: authorization=t0ken"))
+	if got := logs.All()[0].ContextMap()["error"]; got != "invalid OTEL_EXPORTER_OTLP_HEADERS: its value is wrong" {
+		t.Errorf("reported %q", got)
+	}
+}

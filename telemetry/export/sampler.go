@@ -66,7 +66,7 @@ func seldom(name string) bool {
 
 // sampler is that of OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG, by default
 // parentbased_traceidratio with 1.0. The SDK reads them only where no sampler is set.
-func (e environment) sampler() (sdktrace.Sampler, error) {
+func (e *environment) sampler() (sdktrace.Sampler, error) {
 	name := strings.ToLower(e.get("OTEL_TRACES_SAMPLER"))
 	switch name {
 	case "always_on":
@@ -92,7 +92,7 @@ func (e environment) sampler() (sdktrace.Sampler, error) {
 	}
 }
 
-func (e environment) samplerRatio() (float64, error) {
+func (e *environment) samplerRatio() (float64, error) {
 	arg := e.get("OTEL_TRACES_SAMPLER_ARG")
 	if arg == "" {
 		return 1, nil

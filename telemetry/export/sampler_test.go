@@ -59,7 +59,7 @@ func TestSampling(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			setEnv(t, tt.env...)
-			sampler, err := environment(os.Getenv).sampler()
+			sampler, err := (&environment{getenv: os.Getenv}).sampler()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,7 +75,7 @@ func TestSampling(t *testing.T) {
 
 func TestLoopsAreSampledSeldom(t *testing.T) {
 	setEnv(t)
-	sampler, err := environment(os.Getenv).sampler()
+	sampler, err := (&environment{getenv: os.Getenv}).sampler()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,7 @@ type Telemetry struct {
 	metrics    *telemetry.Metrics
 	meters     *meters
 	traces     *traces
+	logs       *logs
 	propagator propagation.TextMapPropagator
 	server     *server
 }
@@ -64,7 +65,8 @@ func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
 	otel.SetErrorHandler(reporter)
 	otel.SetLogger(logr.New(internalLog{reporter}))
 	res := newResource(ctx, cfg)
-	meters, err := newMeters(cfg, res)
+	env := &environment{getenv: cfg.Getenv, log: cfg.Log}
+	meters, err := newMeters(ctx, cfg, env, res)
 	if err != nil {
 		return nil, err
 	}
@@ -74,12 +76,12 @@ func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
 	}
 	metrics.RecordBuild(ctx, component, cfg.Version, cfg.Revision, runtime.Version())
 	reporter.countWith(metrics.RecordTelemetryError)
-	env := environment(cfg.Getenv)
 	t := &Telemetry{
 		metrics:    metrics,
 		meters:     meters,
-		traces:     newTraces(ctx, env, res, cfg.Collect, cfg.Log),
-		propagator: env.propagator(cfg.Log),
+		traces:     newTraces(ctx, env, res, cfg.Collect),
+		logs:       newLogs(ctx, env, res),
+		propagator: env.propagator(),
 	}
 	if meters.gatherer != nil {
 		if t.server, err = newServer(cfg, newHandler(cfg, meters.gatherer, reporter)); err != nil {
@@ -91,6 +93,9 @@ func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
 
 // Metrics are the driver's instruments; never nil.
 func (t *Telemetry) Metrics() *telemetry.Metrics { return t.metrics }
+
+// Logger is Config.Log, whose lines also go to OTLP where the environment asks for that.
+func (t *Telemetry) Logger() *zap.Logger { return t.logs.log }
 
 // Tracer begins root spans, for the loops.
 func (t *Telemetry) Tracer() *telemetry.Tracer { return telemetry.NewTracer(t.traces.provider) }
