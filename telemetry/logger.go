@@ -8,27 +8,14 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// NewLogger writes lines of at least level ("debug", "info", "warn", "error") to w, as JSON
-// objects ("json") or for people ("console"). Nothing is sampled away and nothing is cut.
-func NewLogger(w io.Writer, level, format string) (*zap.Logger, error) {
-	at, err := logLevel(level)
-	if err != nil {
-		return nil, err
-	}
+// NewLogger writes lines of at least level to w, as JSON objects ("json") or for people
+// ("console"). Nothing is sampled away and nothing is cut.
+func NewLogger(w io.Writer, level *LogLevel, format string) (*zap.Logger, error) {
 	encoder, err := logEncoder(format)
 	if err != nil {
 		return nil, err
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), at)), nil
-}
-
-func logLevel(level string) (zapcore.Level, error) {
-	switch level {
-	case "debug", "info", "warn", "error":
-		return zapcore.ParseLevel(level)
-	default:
-		return 0, fmt.Errorf("log level %q is unknown: use debug, info, warn or error", level)
-	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level.now)), nil
 }
 
 func logEncoder(format string) (zapcore.Encoder, error) {

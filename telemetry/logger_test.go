@@ -11,11 +11,7 @@ import (
 )
 
 func TestJSONLinesCarryTheTrace(t *testing.T) {
-	var out bytes.Buffer
-	log, err := NewLogger(&out, "info", "json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, log, out := newLeveled(t, "info")
 	tracer, recorder := newRecorder()
 	ctx, span := tracer.StartRoot(t.Context(), "stage")
 	log.Debug("not wanted")
@@ -53,8 +49,12 @@ func TestJSONLinesCarryTheTrace(t *testing.T) {
 }
 
 func TestConsoleLinesAreForPeople(t *testing.T) {
+	level, err := NewLogLevel("debug")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var out bytes.Buffer
-	log, err := NewLogger(&out, "debug", "console")
+	log, err := NewLogger(&out, level, "console")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,14 +65,21 @@ func TestConsoleLinesAreForPeople(t *testing.T) {
 }
 
 func TestLoggerRefusesWhatItDoesNotKnow(t *testing.T) {
-	for _, tt := range []struct{ level, format, want string }{
-		{"loud", "json", `log level "loud" is unknown: use debug, info, warn or error`},
-		{"panic", "json", `log level "panic" is unknown: use debug, info, warn or error`},
-		{"", "json", `log level "" is unknown: use debug, info, warn or error`},
-		{"info", "xml", `log format "xml" is unknown: use json or console`},
+	for level, want := range map[string]string{
+		"loud":  `log level "loud" is unknown: use debug, info, warn or error`,
+		"panic": `log level "panic" is unknown: use debug, info, warn or error`,
+		"":      `log level "" is unknown: use debug, info, warn or error`,
 	} {
-		if _, err := NewLogger(&bytes.Buffer{}, tt.level, tt.format); err == nil || err.Error() != tt.want {
-			t.Errorf("%s/%s: error %v, want %s", tt.level, tt.format, err, tt.want)
+		if _, err := NewLogLevel(level); err == nil || err.Error() != want {
+			t.Errorf("level %q: error %v, want %s", level, err, want)
 		}
+	}
+	level, err := NewLogLevel("info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `log format "xml" is unknown: use json or console`
+	if _, err := NewLogger(&bytes.Buffer{}, level, "xml"); err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
 	}
 }

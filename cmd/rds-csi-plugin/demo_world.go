@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rdssim"
-	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry/export"
 )
 
@@ -39,7 +38,7 @@ func newWorld(ctx context.Context, o *demoOptions, path dataPath, dir string, st
 			err = errors.Join(err, w.close())
 		}
 	}()
-	log, err := telemetry.NewLogger(stderr, o.logLevel, "console")
+	log, level, err := newLogger(stderr, o.logLevel, "console")
 	if err != nil {
 		return w, usageError{err}
 	}
@@ -59,7 +58,7 @@ func newWorld(ctx context.Context, o *demoOptions, path dataPath, dir string, st
 	if err != nil {
 		return w, err
 	}
-	if w.process, err = newProcess(ctx, driverOptions, log.Named("driver"), w.collector); err != nil {
+	if w.process, err = newProcess(ctx, driverOptions, log.Named("driver"), level, w.collector); err != nil {
 		return w, err
 	}
 	if w.conn, err = grpc.NewClient(driverOptions.endpoint, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {

@@ -32,12 +32,12 @@ const (
 
 // serve runs the driver until ctx ends.
 func serve(ctx context.Context, o *options, stderr io.Writer) error {
-	log, err := telemetry.NewLogger(stderr, o.logLevel, o.logFormat)
+	log, level, err := newLogger(stderr, o.logLevel, o.logFormat)
 	if err != nil {
 		return usageError{err}
 	}
 	defer func() { _ = log.Sync() }() // stderr of a terminal or pipe cannot be synced: nothing is lost
-	p, err := newProcess(ctx, o, log, nil)
+	p, err := newProcess(ctx, o, log, level, nil)
 	if err != nil {
 		return err
 	}
@@ -52,6 +52,7 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 type process struct {
 	options   *options
 	log       *zap.Logger
+	level     *telemetry.LogLevel
 	telemetry *export.Telemetry
 	driver    *driver.Driver
 	backend   *reconcile.Backend  // nil without a controller
@@ -64,13 +65,13 @@ type process struct {
 }
 
 // newProcess wires the driver from the leaves up. Nothing listens, dials or runs before run.
-func newProcess(ctx context.Context, o *options, log *zap.Logger, collect *export.Collector) (*process, error) {
-	p := &process{options: o}
+func newProcess(ctx context.Context, o *options, log *zap.Logger, level *telemetry.LogLevel, collect *export.Collector) (*process, error) {
+	p := &process{options: o, level: level}
 	var err error
 	p.telemetry, err = export.Setup(ctx, export.Config{
 		Service: "rds-csi" + o.suffix(), Component: o.component(), Version: version, Revision: buildRevision(),
 		MetricsAddress: o.metrics.address, TLSCert: o.metrics.tlsCert, TLSKey: o.metrics.tlsKey, NativeHistograms: o.metrics.native,
-		Pprof: o.metrics.pprof, Log: log, Ready: p.ready, Collect: collect,
+		Pprof: o.metrics.pprof, Log: log, LogLevel: level, Ready: p.ready, Collect: collect,
 	})
 	if err != nil {
 		return nil, err
@@ -150,6 +151,9 @@ func (p *process) run(ctx context.Context, listener net.Listener) error {
 	defer stopLoops()
 	p.telemetry.Start(loops)
 	var running sync.WaitGroup
+	signals, stopSignals := levelSignals()
+	defer stopSignals()
+	running.Go(func() { p.watchLevel(loops, signals) })
 	if p.backend != nil {
 		running.Go(func() { p.backend.Run(loops) })
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
 )
 
 const (
@@ -17,7 +18,7 @@ const (
 	scrapesAtOnce = 3
 )
 
-func newHandler(cfg Config, gatherer prometheus.Gatherer, reporter *reporter) http.Handler {
+func newHandler(cfg Config, log *zap.Logger, gatherer prometheus.Gatherer, reporter *reporter) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
 		EnableOpenMetrics:   true, // exemplars are in no other text format
@@ -36,6 +37,9 @@ func newHandler(cfg Config, gatherer prometheus.Gatherer, reporter *reporter) ht
 		ok, why := cfg.Ready()
 		answer(w, ok, why)
 	})
+	if cfg.LogLevel != nil {
+		mux.Handle("/loglevel", logLevelHandler(cfg.LogLevel, log))
+	}
 	if cfg.Pprof {
 		addPprof(mux)
 	}

@@ -27,6 +27,7 @@ type Config struct {
 	NativeHistograms  bool   // give histograms native buckets beside the classic ones, for scrapes by protobuf
 	Pprof             bool   // serve /debug/pprof beside them
 	Log               *zap.Logger
+	LogLevel          *telemetry.LogLevel // that of Log, to be changed at /loglevel; nil: it cannot be
 	// Getenv says which OTEL_* settings hold; nil is os.Getenv. The SDK's own settings (headers,
 	// certificates, time-outs, queue sizes, resource attributes) come from the process's environment.
 	Getenv  func(string) string
@@ -84,7 +85,7 @@ func Setup(ctx context.Context, cfg Config) (*Telemetry, error) {
 		propagator: env.propagator(),
 	}
 	if meters.gatherer != nil {
-		if t.server, err = newServer(cfg, newHandler(cfg, meters.gatherer, reporter)); err != nil {
+		if t.server, err = newServer(cfg, newHandler(cfg, t.Logger(), meters.gatherer, reporter)); err != nil {
 			return nil, errors.Join(err, t.Shutdown(ctx))
 		}
 	}

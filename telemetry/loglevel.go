@@ -1,0 +1,53 @@
+package telemetry
+
+import (
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// LogLevel is the level of a log. It can be changed while the process runs, as what needs a
+// closer look is often gone after a restart.
+type LogLevel struct {
+	now        zap.AtomicLevel
+	configured zapcore.Level
+}
+
+// NewLogLevel is level until it is changed: "debug", "info", "warn" or "error".
+func NewLogLevel(level string) (*LogLevel, error) {
+	switch level {
+	case "debug", "info", "warn", "error":
+		at, err := zapcore.ParseLevel(level)
+		return &LogLevel{now: zap.NewAtomicLevelAt(at), configured: at}, err
+	default:
+		return nil, fmt.Errorf("log level %q is unknown: use debug, info, warn or error", level)
+	}
+}
+
+// Toggle steps to debug, or from there back to what was configured. by says in log who asked.
+func (l *LogLevel) Toggle(log *zap.Logger, by string) {
+	next := zap.DebugLevel
+	if l.now.Level() == zap.DebugLevel {
+		next = l.configured
+	}
+	l.now.SetLevel(next)
+	l.announce(log, by)
+}
+
+// Change lets change set the level, and says in log that it did and by what.
+func (l *LogLevel) Change(log *zap.Logger, by string, change func(zap.AtomicLevel)) {
+	before := l.now.Level()
+	change(l.now)
+	if l.now.Level() != before {
+		l.announce(log, by)
+	}
+}
+
+// announce writes to the core, which does not ask for the level: else a change from info to
+// error, of all things, would leave no line.
+func (l *LogLevel) announce(log *zap.Logger, by string) {
+	entry := zapcore.Entry{Level: zap.InfoLevel, Time: time.Now(), LoggerName: log.Name(), Message: "the log level is now " + l.now.String()}
+	_ = log.Core().Write(entry, []zap.Field{zap.String("by", by)}) // nobody could be told that the log fails
+}
