@@ -3,6 +3,7 @@ package export
 import (
 	"context"
 	"net/url"
+	"strings"
 
 	"go.opentelemetry.io/contrib/bridges/otelzap"
 	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploggrpc"
@@ -58,7 +59,7 @@ func (e *environment) logTarget() []otlploggrpc.Option {
 		return nil
 	}
 	options := []otlploggrpc.Option{otlploggrpc.WithEndpoint(endpoint)}
-	if u.Scheme == "unix" {
+	if strings.HasPrefix(u.Scheme, "unix") { // also unix-abstract: no TLS, as the other two have it
 		options = append(options, otlploggrpc.WithInsecure())
 	}
 	return options
