@@ -50,7 +50,7 @@ func NewMetrics(mp metric.MeterProvider) (*Metrics, error) {
 // NewMetricsFor is NewMetrics for one half of the driver: only what that half can count
 // is there at 0. increase() misses the first event of a series that starts at 1.
 func NewMetricsFor(mp metric.MeterProvider, component Component) (*Metrics, error) {
-	b := &builder{meter: mp.Meter(scope)}
+	b := &builder{meter: mp.Meter(Scope)}
 	m := &Metrics{
 		volume: newVolumeMetrics(b),
 		nvme:   newNVMeMetrics(b),

@@ -9,8 +9,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// scope is the instrumentation scope of all spans and metrics of the driver.
-const scope = "git.srvlab.io/whiskey/rds-csi-driver"
+// Scope is the instrumentation scope of all spans, metrics and log records of the driver.
+const Scope = "git.srvlab.io/whiskey/rds-csi-driver"
 
 // Attr is a span or event attribute, made by the typed helpers of attr.go.
 type Attr = attribute.KeyValue
@@ -37,7 +37,7 @@ func Start(ctx context.Context, name string, kind SpanKind, attrs ...Attr) (cont
 	if !above.SpanContext().IsSampled() {
 		return ctx, &Span{span: trace.SpanFromContext(context.Background()), over: over} // the sampler would drop it as well
 	}
-	ctx, span := above.TracerProvider().Tracer(scope).Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(attrs...))
+	ctx, span := above.TracerProvider().Tracer(Scope).Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(attrs...))
 	return ctx, &Span{span: span, over: over}
 }
 

@@ -13,7 +13,7 @@ type Tracer struct {
 }
 
 // NewTracer gives a Tracer on tp.
-func NewTracer(tp trace.TracerProvider) *Tracer { return &Tracer{tracer: tp.Tracer(scope)} }
+func NewTracer(tp trace.TracerProvider) *Tracer { return &Tracer{tracer: tp.Tracer(Scope)} }
 
 // StartRoot begins a trace of its own, also where ctx carries a span.
 func (t *Tracer) StartRoot(ctx context.Context, name string) (context.Context, *Span) {

@@ -12,10 +12,9 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-)
 
-// logScope names the instrumentation scope of log records.
-const logScope = "git.srvlab.io/whiskey/rds-csi-driver"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
+)
 
 // logs is the log that the driver writes to, and what sends its lines on.
 type logs struct {
@@ -36,7 +35,7 @@ func newLogs(ctx context.Context, env *environment, res *resource.Resource) *log
 		sdklog.WithResource(res),
 		sdklog.WithProcessor(sdklog.NewBatchProcessor(logExporter{exporter, line})),
 	)
-	bridge := otelzap.NewCore(logScope, otelzap.WithLoggerProvider(provider))
+	bridge := otelzap.NewCore(telemetry.Scope, otelzap.WithLoggerProvider(provider))
 	both := zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewTee(core, otlpCore{Core: bridge, level: core})
 	})
