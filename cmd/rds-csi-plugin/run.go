@@ -26,7 +26,7 @@ import (
 const (
 	// stopGrace is how long calls under way may take after SIGTERM before they are cancelled.
 	stopGrace = 20 * time.Second
-	// flushGrace bounds the last export of traces and metrics.
+	// flushGrace bounds the last export of traces, metrics and log lines.
 	flushGrace = 5 * time.Second
 )
 
@@ -201,7 +201,7 @@ func (p *process) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushGrace)
 	defer cancel()
 	if flushErr := p.telemetry.Shutdown(ctx); flushErr != nil {
-		p.log.Warn("the last traces or metrics may be lost", zap.Error(flushErr))
+		p.log.Warn("the last traces, metrics or log lines may be lost", zap.Error(flushErr))
 	}
 	return err
 }
