@@ -26,6 +26,7 @@ type plugin struct {
 	t       *testing.T
 	dir     string // its --plugin-dir
 	flags   []string
+	env     []string
 	address string // of /metrics
 }
 
@@ -57,7 +58,7 @@ func startPlugin(t *testing.T, dir string, flags ...string) *plugin {
 // start runs it, again after kill or stop: same flags, same socket, same records.
 func (p *plugin) start() {
 	p.t.Helper()
-	p.Process = program.Begin(p.t, built("rds-csi-plugin"), nil, p.flags...)
+	p.Process = program.Begin(p.t, built("rds-csi-plugin"), p.env, p.flags...)
 	program.Await(p.t, "the driver serves", func() bool {
 		said := p.Stderr.String()
 		return !p.Running() || strings.Contains(said, "serving CSI") && strings.Contains(said, "metrics are served")

@@ -1,0 +1,90 @@
+package program
+
+import (
+	"context"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	trace "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/grpc"
+)
+
+// Receiver is a real OTLP receiver over gRPC that keeps the spans it gets.
+type Receiver struct {
+	collector.UnimplementedTraceServiceServer
+	address string
+	mu      sync.Mutex
+	spans   []*trace.Span
+}
+
+// Export implements the collector's service.
+func (r *Receiver) Export(_ context.Context, req *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, resource := range req.GetResourceSpans() {
+		for _, scope := range resource.GetScopeSpans() {
+			r.spans = append(r.spans, scope.GetSpans()...)
+		}
+	}
+	return &collector.ExportTraceServiceResponse{}, nil
+}
+
+// StartReceiver listens on loopback until the test ends.
+func StartReceiver(t *testing.T) *Receiver {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Receiver{address: l.Addr().String()}
+	server := grpc.NewServer()
+	collector.RegisterTraceServiceServer(server, r)
+	go func() { _ = server.Serve(l) }() // ends with Stop
+	t.Cleanup(server.Stop)
+	return r
+}
+
+// Environment makes a program send its traces here.
+func (r *Receiver) Environment() []string {
+	return []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + r.address, "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"}
+}
+
+// HasInOrder tells whether spans whose names begin like these are below the newest span of that name, one
+// after the other, and gives all that are.
+func (r *Receiver) HasInOrder(name string, begin ...string) (bool, []string) {
+	children := r.Children(name)
+	rest := children
+	for _, want := range begin {
+		next := slices.IndexFunc(rest, func(name string) bool { return strings.HasPrefix(name, want) })
+		if next < 0 {
+			return false, children
+		}
+		rest = rest[next+1:]
+	}
+	return true, children
+}
+
+// Children names the spans below the newest span of that name, in the order in which they began.
+func (r *Receiver) Children(name string) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	spans := slices.Clone(r.spans)
+	slices.SortFunc(spans, func(a, b *trace.Span) int { return int(a.GetStartTimeUnixNano()) - int(b.GetStartTimeUnixNano()) })
+	var parent *trace.Span
+	for _, s := range spans {
+		if s.GetName() == name {
+			parent = s
+		}
+	}
+	var names []string
+	for _, s := range spans {
+		if parent != nil && string(s.GetParentSpanId()) == string(parent.GetSpanId()) {
+			names = append(names, s.GetName())
+		}
+	}
+	return names
+}
