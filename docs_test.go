@@ -74,11 +74,17 @@ func TestEveryLinkOfTheDocsLeadsSomewhere(t *testing.T) {
 	}
 }
 
+// runbookIndex leads to the runbooks, which are too many for README.md.
+const runbookIndex = "docs/runbooks/README.md"
+
 func TestREADMELeadsToEveryPage(t *testing.T) {
-	readme := content(t, "README.md")
 	for _, page := range pages(t)[1:] {
-		if !strings.Contains(readme, "]("+page+")") {
-			t.Errorf("README.md does not link to %s", page)
+		from, target := "README.md", page
+		if dir := filepath.Dir(runbookIndex); filepath.Dir(page) == dir && page != runbookIndex {
+			from, target = runbookIndex, filepath.Base(page)
+		}
+		if !strings.Contains(content(t, from), "]("+target+")") {
+			t.Errorf("%s does not link to %s", from, page)
 		}
 	}
 }
