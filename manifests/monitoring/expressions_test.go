@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -110,7 +111,7 @@ func TestSelectorsUseLabelsAndValuesThatExist(t *testing.T) {
 			name, f, _ := familyOf(all, s.Name)
 			for _, m := range s.LabelMatchers {
 				switch {
-				case m.Name == labels.MetricName:
+				case m.Name == model.MetricNameLabel:
 				case !slices.Contains(f.labels, m.Name):
 					t.Errorf("%s: %s has no label %s", e.where, name, m.Name)
 				case f.later || !strings.HasPrefix(name, "rds_csi_") || slices.Contains(targetLabels(), m.Name) || !simple.MatchString(m.Value):
