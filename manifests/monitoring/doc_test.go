@@ -1,7 +1,7 @@
 // Package monitoring checks what is shipped for Prometheus and Grafana: that it parses, that the parts agree with
 // each other, and that it speaks of metrics which the driver has.
 //
-// Sources are rules.yaml, rules.test.yaml, dashboards/*.json, the monitors and scrape-config.yaml. Made from
+// Sources are rules.yaml, *.test.yaml, dashboards/*.json, the monitors and scrape-config.yaml. Made from
 // them (UPDATE_GOLDEN=1 go test) are prometheusrule.yaml and dashboards.yaml.
 package monitoring
 

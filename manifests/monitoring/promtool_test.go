@@ -22,4 +22,6 @@ func TestPromtoolAcceptsTheRules(t *testing.T) {
 	promtool(t, "check", "rules", "--lint-fatal", "rules.yaml")
 }
 
-func TestTheRulesUnitTests(t *testing.T) { promtool(t, "test", "rules", "rules.test.yaml") }
+func TestTheRulesUnitTests(t *testing.T) {
+	promtool(t, append([]string{"test", "rules"}, testFiles(t)...)...)
+}
