@@ -37,6 +37,7 @@ func arrows() map[string][]string {
 		"pkg/routeros":        {"pkg/fault", "telemetry"},
 		"pkg/stage":           {"pkg/fault"},
 		"telemetry":           {"pkg/fault"},
+		"telemetry/otlptest":  {},
 		"telemetry/export":    {"pkg/fault", "telemetry"},
 	}
 }
@@ -58,7 +59,7 @@ func keepers() map[string][]string {
 		"github.com/godbus/dbus":                      {"pkg/host/"},
 		"k8s.io/":                                     {},
 		"log":                                         {},
-		"testing":                                     {"pkg/nvme/nvmetest/", "pkg/mount/mounttest/", "pkg/e2e/program/"},
+		"testing":                                     {"pkg/nvme/nvmetest/", "pkg/mount/mounttest/", "pkg/e2e/program/", "telemetry/otlptest/"},
 	}
 }
 

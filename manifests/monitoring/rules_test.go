@@ -112,7 +112,7 @@ type testFile struct {
 func testFiles(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob("*.test.yaml")
-	if err != nil || len(files) < 2 {
+	if err != nil || len(files) == 0 {
 		t.Fatalf("found %v: %v", files, err)
 	}
 	return files

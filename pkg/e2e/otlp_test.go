@@ -7,13 +7,14 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/e2e/program"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rdssim"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry/otlptest"
 )
 
 // The whole tree arrives, also the last batch: the demo ends right after its last call.
 func TestTracesReachAnOTLPReceiver(t *testing.T) {
 	needRoot(t)
 	dir, leftNothing := leavesNothing(t)
-	r := program.StartReceiver(t)
+	r := otlptest.StartReceiver(t)
 	p := program.Begin(t, built("rds-csi-plugin"), append(r.Environment(), "TMPDIR="+dir), "demo", "--json", "--metrics-address=")
 	if code := p.Code(t); code != 0 {
 		t.Fatalf("exit code %d", code)

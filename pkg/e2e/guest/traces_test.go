@@ -3,7 +3,7 @@ package guest
 import (
 	"testing"
 
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/e2e/program"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry/otlptest"
 )
 
 // The steps of a stage over real NVMe/TCP arrive at a collector, also those of the last batch: the plugin is
@@ -11,7 +11,7 @@ import (
 func TestTheStepsOfAStageReachACollector(t *testing.T) {
 	ctx, c := t.Context(), newCluster(t)
 	n := c.newNode("node-1")
-	receiver := program.StartReceiver(t)
+	receiver := otlptest.StartReceiver(t)
 	n.stop()
 	n.env = receiver.Environment()
 	n.start()

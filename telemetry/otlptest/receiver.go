@@ -1,4 +1,5 @@
-package program
+// Package otlptest has an OTLP receiver for tests of whole programs.
+package otlptest
 
 import (
 	"context"
