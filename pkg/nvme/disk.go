@@ -15,7 +15,8 @@ const sectorBytes = 512
 // disk is a block device that /dev has a node for.
 type disk struct {
 	name, dir string
-	shared    bool // a multipath head, which belongs to the subsystem and not to one controller
+	path      string // the directory of what shows it below the controller: the hidden path of a head, or its own
+	shared    bool   // a multipath head, which belongs to the subsystem and not to one controller
 }
 
 // disks lists the block devices behind a controller, errGone when there is no such controller
@@ -39,7 +40,7 @@ func (t tree) disks(c controller) ([]disk, error) {
 			return nil, err
 		}
 		if !isPath && !hidden {
-			disks = append(disks, disk{name: e.Name(), dir: dir})
+			disks = append(disks, disk{name: e.Name(), dir: dir, path: dir})
 			continue
 		}
 		heads, err := t.heads(c, e.Name())
@@ -83,7 +84,7 @@ func (t tree) heads(c controller, path string) ([]disk, error) {
 	}
 	var heads []disk
 	for _, e := range entries {
-		head := disk{name: e.Name(), dir: filepath.Join(dir, e.Name()), shared: true}
+		head := disk{name: e.Name(), dir: filepath.Join(dir, e.Name()), path: filepath.Join(c.dir, path), shared: true}
 		same, err := t.heading(head, want)
 		if err != nil {
 			return nil, err
@@ -197,7 +198,7 @@ func (t tree) verify(ctx context.Context, d disk) (Device, error) {
 	if err != nil && !vanished(err) {
 		return Device{}, err
 	}
-	return Device{Path: path, Num: num, Size: size, Wwid: wwid, dir: d.dir}, nil
+	return Device{Path: path, Num: num, Size: size, Wwid: wwid, dir: d.dir, path: d.path}, nil
 }
 
 // sizes asks the open node and sysfs. The volume may grow between the two looks: then a second pair agrees

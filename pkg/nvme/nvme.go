@@ -22,7 +22,7 @@ type Device struct {
 	Wwid       string      // of this attachment; the array may draw another after a restart (facts/nvme.md §0.2)
 	Adopted    bool        // the controller was there before this call
 
-	dir string // in sysfs; "" for a loop device
+	dir, path string // in sysfs: its own, and that by which its controller shows it; "" for a loop device
 }
 
 // Config is what a Host needs. Only HostNQN has no default.

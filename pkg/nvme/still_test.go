@@ -12,13 +12,14 @@ import (
 func TestADeviceThatIsHeldIsStillTheVolumes(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(r rig, d *nvme.Device)
-		want   fault.Reason
+		want   fault.Kind
 	}{
 		"nothing has happened":           {func(rig, *nvme.Device) {}, ""},
-		"its target is away":             {func(r rig, d *nvme.Device) { r.SetState(d.Controller, "connecting") }, fault.NVMeControllerLost},
-		"the kernel has given it up":     {func(r rig, d *nvme.Device) { r.Drop(d.Controller) }, fault.NVMeControllerLost},
-		"its namespace is gone":          {func(r rig, d *nvme.Device) { r.DropNamespace(d.Controller) }, fault.NVMeControllerLost},
-		"sysfs shows another number":     {func(_ rig, d *nvme.Device) { d.Num = host.DevNum{Major: 259, Minor: 77} }, fault.NVMeControllerLost},
+		"its target is away":             {func(r rig, d *nvme.Device) { r.SetState(d.Controller, "connecting") }, fault.Unavailable},
+		"the kernel has given it up":     {func(r rig, d *nvme.Device) { r.Drop(d.Controller) }, fault.NotFound},
+		"its namespace is gone":          {func(r rig, d *nvme.Device) { r.DropNamespace(d.Controller) }, fault.Unavailable},
+		"it is smaller":                  {func(_ rig, d *nvme.Device) { d.Size *= 2 }, fault.Unavailable},
+		"sysfs shows another number":     {func(_ rig, d *nvme.Device) { d.Num = host.DevNum{Major: 259, Minor: 77} }, fault.Unavailable},
 		"its controller's name is wrong": {func(_ rig, d *nvme.Device) { d.Controller = "nvme9" }, ""}, // it is found all the same
 	} {
 		for _, multipath := range []bool{true, false} {
@@ -28,11 +29,23 @@ func TestADeviceThatIsHeldIsStillTheVolumes(t *testing.T) {
 				defer r.Hold(d.Path)()
 				tt.change(r, &d)
 				err := r.host.Still(t.Context(), volume, nvmetest.HostNQN, d)
-				if reason := fault.ReasonOf(err); err == nil && tt.want != "" || err != nil && reason != tt.want && fault.KindOf(err) != fault.NotFound {
-					t.Errorf("multipath %t: error %v of reason %q, want %q", multipath, err, reason, tt.want)
+				if got := fault.KindOf(err); got != tt.want {
+					t.Errorf("multipath %t: error %v of kind %q, want %q", multipath, err, got, tt.want)
 				}
 			})
 		}
+	}
+}
+
+// Linux 6.16 keeps a head for a while after its last path, though its controller is live.
+func TestAHeadWithoutAPathIsNoDevice(t *testing.T) {
+	r := newRig(t, nvmetest.Options{Multipath: true, DelayedRemoval: true}, impatient)
+	r.target.Fenced = true
+	d := r.connect(t)
+	defer r.Hold(d.Path)()
+	r.DropPaths(d.Controller)
+	if err := r.host.Still(t.Context(), volume, nvmetest.HostNQN, d); fault.ReasonOf(err) != fault.NVMeControllerLost {
+		t.Errorf("error = %v", err)
 	}
 }
 

@@ -150,18 +150,31 @@ func (k *Kernel) DropNamespace(name string) {
 	for _, d := range c.disks {
 		k.removeDisk(d)
 	}
-	for _, path := range c.paths {
-		k.remove("sys/block/" + path)
-		k.remove(c.dir + "/" + path)
-	}
+	k.dropPaths(c)
 	for _, h := range c.sub.heads {
 		for _, d := range h.disks {
 			k.removeDisk(d)
 		}
 	}
-	c.disks, c.paths = nil, nil
+	c.disks = nil
 	k.settle(c.sub)
 	k.ring()
+}
+
+// DropPaths does the same to a multipath device whose head is kept (delayed_removal_secs).
+func (k *Kernel) DropPaths(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.dropPaths(k.controllers[name])
+	k.ring()
+}
+
+func (k *Kernel) dropPaths(c *controller) {
+	for _, path := range c.paths {
+		k.remove("sys/block/" + path)
+		k.remove(c.dir + "/" + path)
+	}
+	c.paths = nil
 }
 
 // Controllers lists the names of all NVMe/TCP controllers.
