@@ -37,7 +37,8 @@ type machine struct {
 	bootID  string      // of the kernel
 	devDir  string      // of the NVMe kernel; the mount kernel calls it /dev
 	effects *effects
-	options []grpc.ServerOption // of its node driver
+	options []grpc.ServerOption       // of its node driver
+	watch   func(Transport) Transport // stands between the driver and NVMe; nil: nothing does
 	// deviceTimeout bounds the wait for a device or its new size, from the next boot on.
 	deviceTimeout time.Duration
 
@@ -92,8 +93,12 @@ func (m *machine) config() *NodeConfig {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	var transport Transport = h
+	if m.watch != nil {
+		transport = m.watch(h)
+	}
 	return &NodeConfig{
-		ID: m.id, BootID: m.bootID, NVMe: h, Records: records, Tracer: telemetry.NewTracer(nooptrace.NewTracerProvider()),
+		ID: m.id, BootID: m.bootID, NVMe: transport, Records: records, Tracer: telemetry.NewTracer(nooptrace.NewTracerProvider()),
 		Mounter: mount.New(mount.Config{
 			Kernel: mountsSeam{m}, Tools: toolsSeam{m}, Devices: devicesSeam{m}, Filesystems: filesystemsSeam{m},
 			SysResource: m.mounts.SysResource, Metrics: telemetry.Noop(), Log: zap.NewNop(),

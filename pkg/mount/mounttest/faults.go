@@ -13,8 +13,8 @@ func (k *Kernel) SetBusy(path string, busy bool) {
 	k.busy[path] = busy
 }
 
-// Hang makes an operation wait in the kernel until release is called: "umount" and "statfs" of a
-// path, "open" and "read" of a disk, or a tool by its name on its last argument. Of these only a
+// Hang makes an operation wait in the kernel until release is called: "mount", "umount" and
+// "statfs" of a path, "open" and "read" of a disk, or a tool by its name on its last argument. Of these only a
 // tool comes back when its context ends: killed.
 func (k *Kernel) Hang(operation, path string) (release func()) {
 	k.mu.Lock()
@@ -50,6 +50,16 @@ func (k *Kernel) Pinned(path string) bool {
 	defer k.mu.Unlock()
 	d := k.disks[path]
 	return d != nil && (d.handles > 0 || k.isMounted(d))
+}
+
+// Handles is how many descriptors of a disk are open.
+func (k *Kernel) Handles(path string) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if d := k.disks[path]; d != nil {
+		return d.handles
+	}
+	return 0
 }
 
 // KillDisk makes the disk die as a controller that is deleted does: its node goes, all I/O is EIO,

@@ -61,6 +61,7 @@ var fsOptions = map[string][]string{
 
 // Mount is mount(2) of a disk, or with remount and bind of the flags of a mount.
 func (k *Kernel) Mount(source, target, fsType string, options []string) error {
+	k.wait("mount", target)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	target = realPath(target)
