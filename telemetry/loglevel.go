@@ -33,16 +33,23 @@ func (l *LogLevel) Toggle(log *zap.Logger, by string) {
 		next = l.configured
 	}
 	l.now.SetLevel(next)
-	l.announce(log, by)
+	l.announce(log, by) // also where both are debug: who has sent the signal wants to see that it came
 }
 
-// Change lets change set the level, and says in log that it did and by what.
-func (l *LogLevel) Change(log *zap.Logger, by string, change func(zap.AtomicLevel)) {
-	before := l.now.Level()
-	change(l.now)
-	if l.now.Level() != before {
+// Level is the one that holds now.
+func (l *LogLevel) Level() zapcore.Level { return l.now.Level() }
+
+// Set sets the level, one of those of NewLogLevel, and says in log that it did and by what.
+func (l *LogLevel) Set(log *zap.Logger, by, level string) error {
+	next, err := NewLogLevel(level)
+	if err != nil {
+		return err
+	}
+	if before := l.now.Level(); before != next.configured {
+		l.now.SetLevel(next.configured)
 		l.announce(log, by)
 	}
+	return nil
 }
 
 // announce writes to the core, which does not ask for the level: else a change from info to

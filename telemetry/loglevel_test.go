@@ -58,8 +58,11 @@ func TestToggleStepsBetweenDebugAndWhatIsConfigured(t *testing.T) {
 
 func TestToggleEndsWhatWasSetByHand(t *testing.T) {
 	level, log, out := newLeveled(t, "info")
-	level.Change(log, "PUT", func(at zap.AtomicLevel) { at.SetLevel(zap.ErrorLevel) })
-	level.Change(log, "PUT", func(at zap.AtomicLevel) { at.SetLevel(zap.ErrorLevel) })
+	for range 2 {
+		if err := level.Set(log, "PUT", "error"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	log.Warn("not wanted")
 	level.Toggle(log, "SIGUSR1")
 	level.Toggle(log, "SIGUSR1")

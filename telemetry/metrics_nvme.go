@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
@@ -94,8 +95,9 @@ func (m *Metrics) RecordNVMeReconnect(ctx context.Context, end Reconnect, outage
 func (m *Metrics) ObserveNVMeControllers(look func() (map[ControllerState]int, error)) error {
 	_, err := m.observe(func(_ context.Context, o metric.Observer) error {
 		states, err := look()
-		if err != nil {
-			return fmt.Errorf("count NVMe controllers: %w", err)
+		if err != nil { // returned, it would keep the OTLP reader from sending any metric (sdk/metric, PeriodicReader)
+			otel.Handle(fmt.Errorf("count NVMe controllers: %w", err))
+			return nil
 		}
 		m.nvme.report(o, states)
 		return nil

@@ -3,7 +3,6 @@ package nvme
 import (
 	"context"
 	"errors"
-	"net"
 	"time"
 
 	"go.uber.org/zap"
@@ -72,11 +71,9 @@ func (h *Host) dial(ctx context.Context, t Target, p Portal, wake <-chan struct{
 	if err := h.modules.ensure(ctx); err != nil {
 		return session{}, err
 	}
-	conn, err := h.predial(ctx, p)
-	if err != nil {
+	if err := h.predial(ctx, p); err != nil {
 		return session{}, err
 	}
-	defer conn.Close() // after the write: a target takes its part of the connection down meanwhile otherwise
 	a, err := h.request(ctx, t, p)
 	if err != nil {
 		return session{}, fault.Wrap("wait for other connects of this node", err)
@@ -99,13 +96,14 @@ func (h *Host) dial(ctx context.Context, t Target, p Portal, wake <-chan struct{
 	return session{}, refused(a.err)
 }
 
-func (h *Host) predial(ctx context.Context, p Portal) (conn net.Conn, err error) {
+func (h *Host) predial(ctx context.Context, p Portal) (err error) {
 	ctx, span := telemetry.Start(ctx, "nvme.predial", telemetry.Client, telemetry.ServerAddress(p.Address), telemetry.ServerPort(p.Port))
 	defer func() { span.End(err) }()
-	if conn, err = h.dialer.DialContext(ctx, "tcp", p.String()); err != nil {
-		return nil, predialFailed(ctx, err)
+	conn, err := h.dialer.DialContext(ctx, "tcp", p.String())
+	if err != nil {
+		return predialFailed(ctx, err)
 	}
-	return conn, nil
+	return conn.Close()
 }
 
 // adoptOther adopts what the kernel said is there already.

@@ -2,6 +2,7 @@ package rds
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
@@ -13,7 +14,8 @@ type Figures struct {
 	Volumes int    // of the cluster
 }
 
-// Figures asks for all of them, or fails. It changes nothing.
+// Figures asks for all of them. Beside an error there are those of the pools that could be told. It changes
+// nothing.
 func (a *Array) Figures(ctx context.Context) (Figures, error) {
 	const op = "ask the array how full it is"
 	volumes, err := a.List(ctx)
@@ -21,13 +23,17 @@ func (a *Array) Figures(ctx context.Context) (Figures, error) {
 		return Figures{}, fault.Wrap(op, err)
 	}
 	volumes = slices.DeleteFunc(volumes, func(v Volume) bool { return !a.Marked(v) })
-	f := Figures{Volumes: len(volumes)}
+	f, failed := Figures{Volumes: len(volumes)}, []error{}
 	for _, name := range a.poolsOf(volumes) {
 		pool, err := a.Pool(ctx, name)
 		if err != nil {
-			return Figures{}, fault.Wrap(op, err)
+			failed = append(failed, err)
+			continue
 		}
 		f.Pools = append(f.Pools, pool)
+	}
+	if len(failed) > 0 {
+		return f, fault.Wrap(op, errors.Join(failed...))
 	}
 	return f, nil
 }

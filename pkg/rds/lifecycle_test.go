@@ -137,10 +137,17 @@ func TestFiguresAreOfThePoolsThatAreUsed(t *testing.T) {
 	}
 }
 
+// It takes nothing from what is known of the others.
 func TestFiguresOfAPoolThatIsNotThere(t *testing.T) {
 	sim := simulate(t, rdssim.Options{})
-	_, err := rds.New(withConsole(t, sim, rds.Config{Pool: "nowhere"}, 1)).Figures(soon(t))
-	wantKind(t, err, fault.Invalid)
+	array := rds.New(withConsole(t, sim, rds.Config{Pool: "nowhere"}, 1))
+	if _, _, err := array.Create(soon(t), rds.CreateRequest{Name: "a", Size: rds.Size{Required: gib}, Pool: pool}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := array.Figures(soon(t))
+	if fault.KindOf(err) == "" || f.Volumes != 1 || len(f.Pools) != 1 || f.Pools[0].MountPoint != pool {
+		t.Errorf("%+v, %v", f, err)
+	}
 }
 
 func TestParallelCreatesDoNotOverfillThePool(t *testing.T) {

@@ -33,8 +33,8 @@ type verdict struct {
 	up      bool
 	why     string // not up
 	usage   *telemetry.BackendUsage
-	unknown string    // why there is no usage of an array that is up
-	told    time.Time // when there last was one
+	unknown string    // why usage of an array that is up is not there, or not of all pools
+	told    time.Time // when all of it was last told
 }
 
 // NewBackend watches the array called name. Nothing happens before Run.
@@ -83,7 +83,7 @@ func (b *Backend) look(ctx context.Context) {
 	if before == nil {
 		before = &verdict{why: "not asked yet"}
 	}
-	if now.usage == nil {
+	if now.told.IsZero() {
 		now.told = before.told
 	}
 	b.seen.Store(now)
@@ -91,20 +91,24 @@ func (b *Backend) look(ctx context.Context) {
 }
 
 // measure asks how full the array is. That it cannot tell, for a pool that is not there, makes no call fail
-// that needs no room.
+// that needs no room, and takes nothing from what is known of the others.
 func (b *Backend) measure(ctx context.Context, now *verdict) error {
 	f, err := b.array.Figures(ctx)
 	if err != nil {
 		now.unknown = err.Error()
+	} else {
+		now.told = time.Now()
+	}
+	if err != nil && len(f.Pools) == 0 {
 		return err
 	}
-	now.told, now.usage = time.Now(), &telemetry.BackendUsage{Volumes: int64(f.Volumes)}
+	now.usage = &telemetry.BackendUsage{Volumes: int64(f.Volumes)}
 	for _, p := range f.Pools {
 		now.usage.Pools = append(now.usage.Pools, telemetry.PoolUsage{
 			Name: p.MountPoint, Capacity: int64(p.Size), Usage: int64(p.Size - min(p.Free, p.Size)), Provisioned: int64(p.Provisioned),
 		})
 	}
-	return nil
+	return err
 }
 
 // report says what has changed.

@@ -72,6 +72,28 @@ func TestFailedExportsAreCounted(t *testing.T) {
 	}
 }
 
+// gRPC quotes a target that it cannot reach, with all that is in it.
+func TestAPasswordInAnEndpointIsNeverLogged(t *testing.T) {
+	const secret = "c4n4ry-passw0rd"
+	for _, scheme := range []string{"http://", "hppts://", "dns:///", ""} {
+		setEnv(t, asked("OTEL_EXPORTER_OTLP_ENDPOINT="+scheme+"user:"+secret+"@"+refusing(t), "OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
+			"OTEL_BSP_SCHEDULE_DELAY=1", "OTEL_BLRP_SCHEDULE_DELAY=1", "OTEL_METRIC_EXPORT_INTERVAL=1")...)
+		tel, logs := setup(t, Config{})
+		callStage(t, tel, t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		err := tel.Shutdown(ctx)
+		cancel()
+		if strings.Contains(fmt.Sprint(err), secret) {
+			t.Errorf("%q: Shutdown says %v", scheme, err)
+		}
+		for _, entry := range logs.All() {
+			if line := fmt.Sprint(entry.Message, entry.ContextMap()); strings.Contains(line, secret) {
+				t.Errorf("%q: logged %s", scheme, line)
+			}
+		}
+	}
+}
+
 // The exporters quote a header that they cannot read.
 func TestOTLPHeadersAreNeverLogged(t *testing.T) {
 	const secret = "c4n4ry-t0ken"

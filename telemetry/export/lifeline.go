@@ -2,6 +2,7 @@ package export
 
 import (
 	"context"
+	"fmt"
 
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -50,7 +51,12 @@ type logExporter struct {
 	lifeline
 }
 
-// Export implements sdklog.Exporter.
+// Export implements sdklog.Exporter. Its errors begin alike, as those of the other two signals do, so that
+// they are one class.
 func (e logExporter) Export(ctx context.Context, records []sdklog.Record) error {
-	return e.do(ctx, func(ctx context.Context) error { return e.Exporter.Export(ctx, records) })
+	err := e.do(ctx, func(ctx context.Context) error { return e.Exporter.Export(ctx, records) })
+	if err != nil {
+		return fmt.Errorf("logs export: %w", err)
+	}
+	return nil
 }

@@ -60,6 +60,9 @@ func TestTheLogLevelByHTTP(t *testing.T) {
 		{"PUT", form, "level=error", 200, `{"level":"error"}`, 2},
 		{"PUT", form, "level=error", 200, `{"level":"error"}`, 2},
 		{"PUT", asJSON, `{"level":"loud"}`, 400, "", 2},
+		{"PUT", asJSON, `{"level":"fatal"}`, 400, "", 2}, // would silence errors
+		{"PUT", asJSON, `{}`, 400, "", 2},
+		{"PUT", form, "", 400, "", 2},
 		{"PUT", asJSON, `{"level":"` + strings.Repeat(" ", maxLevelBody) + `debug"}`, 400, "", 2},
 		{"POST", asJSON, `{"level":"debug"}`, 405, "", 2},
 		{"GET", "", "", 200, `{"level":"error"}`, 2},

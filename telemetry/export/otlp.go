@@ -135,6 +135,9 @@ func checkEndpoint(protocol, endpoint string) error {
 	if !web && protocol == protocolHTTP {
 		return errors.New("the OTLP endpoint does not start with http:// or https://")
 	}
+	if !web && strings.Contains(endpoint, "@") { // gRPC would quote it, with the password, in each error
+		return errors.New("the OTLP endpoint has a user in it and does not start with http:// or https://: see its scheme")
+	}
 	return nil // gRPC takes its own targets too, such as unix:///path
 }
 

@@ -36,6 +36,11 @@ type server struct {
 }
 
 func newServer(cfg Config, handler http.Handler) (*server, error) {
+	// A line for each client that does not speak TLS, or goes away, is no news.
+	quiet, err := zap.NewStdLogAt(cfg.Log, zap.DebugLevel)
+	if err != nil {
+		return nil, fmt.Errorf("serve metrics: %w", err)
+	}
 	s := &server{
 		address: cfg.MetricsAddress,
 		log:     cfg.Log,
@@ -47,7 +52,7 @@ func newServer(cfg Config, handler http.Handler) (*server, error) {
 			WriteTimeout:      writeTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeader,
-			ErrorLog:          zap.NewStdLog(cfg.Log),
+			ErrorLog:          quiet,
 		},
 	}
 	if cfg.TLSCert == "" {
@@ -150,12 +155,13 @@ func metricsURL(scheme string, addr net.Addr) string {
 	return scheme + "://" + net.JoinHostPort(host, port) + "/metrics"
 }
 
-// shutdown lets scrapes that run end, until ctx ends.
+// shutdown lets scrapes that run end, until ctx ends; then it cuts them, which loses nothing. A connection
+// that has never asked for anything keeps net/http waiting for 5 s.
 func (s *server) shutdown(ctx context.Context) error {
 	s.stop()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
-		err = errors.Join(err, s.http.Close())
+		err = s.http.Close()
 	}
 	s.running.Wait()
 	return err
