@@ -154,7 +154,7 @@ func closedSets() map[string][]string {
 		"reason":     slices.Concat(texts(DisconnectReasons()), texts(StaleReasons())),
 		"decision":   texts(FormatDecisions()),
 		"command":    texts(Commands()),
-		"state":      slices.Concat(texts(ControllerStates()), texts(MountStates()), texts(VolumeStates())),
+		"state":      slices.Concat(texts(ControllerStates()), texts(MountStates()), []string{string(VolumeManaged)}),
 		"array":      {"rds"},
 		"pool":       {"btrfs-1"}, // as configured
 	}

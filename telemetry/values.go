@@ -200,9 +200,6 @@ type VolumeState string
 // VolumeManaged is a volume that bears the cluster's mark.
 const VolumeManaged VolumeState = "managed"
 
-// VolumeStates lists all volume states.
-func VolumeStates() []VolumeState { return []VolumeState{VolumeManaged} }
-
 // Command names a RouterOS exec. It is the closed set of rds_csi.routeros.command.
 type Command string
 
