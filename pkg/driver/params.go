@@ -159,6 +159,9 @@ func (d *Driver) checkParameters(params map[string]string) error {
 func (d *Driver) connection(context map[string]string) (connection, error) {
 	c := connection{addresses: strings.Join(d.cfg.Controller.Addresses, ","), port: strconv.Itoa(d.cfg.Controller.Port)}
 	if text, ok := context[keyNVMeAddress]; ok {
+		if text == "" {
+			return c, invalid(keyNVMeAddress, "is empty: leave it out, and --nvme-address holds")
+		}
 		c.addresses = text
 	}
 	if text, ok := context[keyNVMePort]; ok {

@@ -40,6 +40,7 @@ func TestParameters(t *testing.T) {
 		{"port 0", map[string]string{"nvmePort": "0"}, []string{"nvmePort"}},
 		{"port too high", map[string]string{"nvmePort": "65536"}, []string{"nvmePort"}},
 		{"a name for an address", map[string]string{"nvmeAddress": "array.example"}, []string{"nvmeAddress", "array.example"}},
+		{"no address", map[string]string{"nvmeAddress": ""}, []string{"nvmeAddress", "leave it out"}},
 		{"one address of two is empty", map[string]string{"nvmeAddress": "192.0.2.1,"}, []string{"nvmeAddress"}},
 		{"an option smuggled in", map[string]string{"nvmeAddress": "192.0.2.1,hostnqn=x"}, []string{"nvmeAddress"}},
 		{"control character in the pool", map[string]string{"pool": "a\nb"}, []string{"pool"}},
@@ -84,6 +85,7 @@ func TestConnectionComesFromTheClassElseTheFlags(t *testing.T) {
 func FuzzParameters(f *testing.F) {
 	f.Add("192.0.2.1", "4420", "4", "off", "2", "5", "-1")
 	f.Add("::1,fe80::1%eth0", "1", "128", "0", "600", "600", "86400")
+	f.Add("", "0", "0", "0", "0", "0", "0")
 	f.Add("x", "", "-1", "9999999999999999999", "2 ", "+5", "0x1")
 	f.Add("192.0.2.1,transport=rdma", "4420,", "4", "1", "2", "5", "1")
 	f.Fuzz(func(t *testing.T, address, port, queues, loss, delay, alive, fast string) {
