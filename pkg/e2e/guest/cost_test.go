@@ -29,7 +29,7 @@ func TestWhatNodeStageCosts(t *testing.T) {
 		limit = 1.3
 	}
 	ctx, c := t.Context(), newCluster(t)
-	n := c.newNode("node-1")
+	n := c.newNode("node-1", "--log-level=info") // the default; the other tests want details
 	for name, formatted := range map[string]bool{"fresh": false, "formatted": true} {
 		t.Run(name, func(t *testing.T) {
 			var ours, bare []time.Duration
