@@ -26,6 +26,9 @@ func (h *Host) Find(ctx context.Context, nqn, hostNQN string) (Device, error) {
 // still does, is there, no smaller, and behind a live controller. While it is held, its number and its
 // subsystem are its own, so that less has to be read than to find it (facts/nvme.md §4 rule 1).
 func (h *Host) Still(ctx context.Context, nqn, hostNQN string, d Device) error {
+	if ctx.Err() != nil { // sysfs answers all the same, and the caller would go on
+		return fault.E("find "+nqn, ended(ctx, fault.Timeout), context.Cause(ctx))
+	}
 	if h.tree.shows(d, nqn, hostNQN) {
 		return nil
 	}

@@ -280,7 +280,10 @@ func (s suite) cancelledDoesNothing(t *testing.T) {
 		t.Errorf("connect with a cancelled context: %v", err)
 	}
 	s.attached(t)
-	s.connect(t, "nqn.test:w", 4*mib)
+	d := s.connect(t, "nqn.test:w", 4*mib)
+	if err := s.Connector.Still(ctx, "nqn.test:w", HostNQN, d); !errors.Is(err, context.Canceled) {
+		t.Errorf("still, with a cancelled context: %v: who is told that all is well goes on", err)
+	}
 	err := s.Connector.Disconnect(ctx, "nqn.test:w", HostNQN, telemetry.DisconnectUnstage)
 	if err == nil {
 		t.Error("disconnect with a cancelled context claims to be done")
