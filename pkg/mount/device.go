@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -26,9 +25,14 @@ func (a Alive) ask(ctx context.Context) error {
 	return a(ctx)
 }
 
-// Hold opens a device for the time of several steps: name and number go to no other disk between them, and
-// the kernel keeps what one has read for the next.
-func (m *Mounter) Hold(ctx context.Context, path string, num host.DevNum) (io.Closer, error) {
+// Held is a device that is open for the time of several steps: name and number go to no other disk between
+// them, and the kernel keeps what one has read for the next.
+type Held struct {
+	device host.Device
+}
+
+// Hold opens a device and compares its number.
+func (m *Mounter) Hold(ctx context.Context, path string, num host.DevNum) (*Held, error) {
 	device, err := m.open(ctx, path, false, false)
 	if err != nil {
 		return nil, fault.E("open "+path, fault.Unavailable, err)
@@ -37,8 +41,11 @@ func (m *Mounter) Hold(ctx context.Context, path string, num host.DevNum) (io.Cl
 		device.Close()
 		return nil, fault.Wrap("open "+path, err)
 	}
-	return device, nil
+	return &Held{device}, nil
 }
+
+// Close lets go of the device. Nothing was written through it, so that there is nothing to fail.
+func (h *Held) Close() { _ = h.device.Close() }
 
 // pin opens a device and makes sure that it is the volume's. Until it is closed the kernel gives
 // neither its name nor its number to another disk.
