@@ -28,6 +28,8 @@ type options struct {
 	metrics                       metricsOptions
 	logLevel, logFormat           string
 	systemBus                     string // a D-Bus address; "" is the usual one
+	kubeconfig                    string
+	inPod                         bool // an API server is announced by the environment
 }
 
 type arrayOptions struct {
@@ -46,7 +48,8 @@ func (o *options) define(f *flag.FlagSet) {
 	f.StringVar(&o.nodeID, "node-id", "", "name of this node in Kubernetes (node)")
 	f.StringVar(&o.pluginDir, "plugin-dir", "", "directory on the host for stage records (node; default: that of the endpoint)")
 	f.StringVar(&o.devLoopDir, "dev-loop-dir", "", "development only: directory of a simulated array whose files are attached as loop devices (node)")
-	f.StringVar(&o.clusterID, "cluster-id", "", "names this cluster on the array; the UID of the namespace kube-system is a good one")
+	f.StringVar(&o.clusterID, "cluster-id", "", "names this cluster on the array, the same for controller and nodes (default: the UID of the namespace kube-system; without an API server it must be given)")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "file that says how to reach the API server (default: the pod's service account, if there is one)")
 	f.StringVar(&o.arrayName, "array-name", "rds", "name of the array in volume ids; not its address")
 	f.StringVar(&o.nvmeAddress, "nvme-address", "", "IP addresses for NVMe/TCP, comma separated (controller; default: --rds-address, if that is an IP address)")
 	f.IntVar(&o.nvmePort, "nvme-port", 4420, "TCP port for NVMe/TCP (controller)")
@@ -95,9 +98,9 @@ func (o *options) check() error {
 	switch {
 	case !o.controller && !o.node:
 		return errors.New("nothing to serve: give --controller, --node or both (or the word demo)")
-	case o.clusterID == "":
-		return errors.New("--cluster-id is missing: give the UID of the namespace kube-system (kubectl get namespace kube-system -o jsonpath={.metadata.uid}), the same for controller and nodes")
-	case !driver.ValidClusterID(o.clusterID):
+	case o.clusterID == "" && o.kubeconfig == "" && !o.inPod:
+		return errors.New(noClusterID)
+	case o.clusterID != "" && !driver.ValidClusterID(o.clusterID):
 		return fmt.Errorf("--cluster-id %q: use at most 63 letters, digits, dots and hyphens", o.clusterID)
 	case !driver.ValidName(o.driverName):
 		return fmt.Errorf("--driver-name %q: use a domain name of at most 63 characters, such as %s", o.driverName, defaultDriverName)

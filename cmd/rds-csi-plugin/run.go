@@ -15,6 +15,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/kube"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/reconcile"
@@ -37,10 +38,18 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 		return usageError{err}
 	}
 	defer func() { _ = log.Sync() }() // stderr of a terminal or pipe cannot be synced: nothing is lost
+	api, err := openKube(o, log)
+	if err != nil {
+		return err
+	}
+	if err := o.findCluster(ctx, api, log); err != nil {
+		return err
+	}
 	p, err := newProcess(ctx, o, log, level, nil)
 	if err != nil {
 		return err
 	}
+	p.api = api
 	listener, err := listen(o.endpoint)
 	if err != nil {
 		return errors.Join(err, p.close(ctx))
@@ -62,6 +71,7 @@ type process struct {
 	events    nvme.Wakeups        // nil without a node, or where the kernel's events cannot be had
 	shutdown  *reconcile.Shutdown // nil without a node, and with --dev-loop-dir
 	logind    *host.Logind        // nil without a node, and with --dev-loop-dir
+	api       *kube.Client        // nil without an API server
 }
 
 // newProcess wires the driver from the leaves up. Nothing listens, dials or runs before run.
@@ -197,6 +207,9 @@ func (p *process) close(ctx context.Context) error {
 	}
 	if p.lock != nil {
 		err = errors.Join(err, p.lock.Close())
+	}
+	if p.api != nil {
+		p.api.Close()
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushGrace)
 	defer cancel()
