@@ -27,6 +27,7 @@ func arrows() map[string][]string {
 		"pkg/fault/faulttest": {"pkg/fault"},
 		"pkg/host":            {"pkg/fault", "telemetry"},
 		"pkg/kube":            {"pkg/fault", "pkg/stage", "telemetry"},
+		"pkg/kube/kubetest":   {},
 		"pkg/mount":           {"pkg/fault", "pkg/host", "telemetry"},
 		"pkg/mount/mounttest": {"pkg/fault", "pkg/host", "pkg/mount", "telemetry"},
 		"pkg/nvme":            {"pkg/fault", "pkg/host", "telemetry"},
@@ -60,7 +61,7 @@ func keepers() map[string][]string {
 		"github.com/godbus/dbus":                      {"pkg/host/"},
 		"k8s.io/":                                     {"pkg/kube/"},
 		"log":                                         {},
-		"testing":                                     {"pkg/nvme/nvmetest/", "pkg/mount/mounttest/", "pkg/e2e/program/", "telemetry/otlptest/"},
+		"testing":                                     {"pkg/nvme/nvmetest/", "pkg/mount/mounttest/", "pkg/kube/kubetest/", "pkg/e2e/program/", "telemetry/otlptest/"},
 	}
 }
 

@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"go.uber.org/zap"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/kube"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/reconcile"
 )
 
 // openKube prepares to talk to the API server; nil where there is none, as the driver works without.
@@ -27,6 +29,30 @@ func openKube(o *options, log *zap.Logger) (*kube.Client, error) {
 	}
 	log.Warn("this pod cannot talk to the API server: no events, and no proof by VolumeAttachments; give its service account a token", zap.Error(err))
 	return nil, nil
+}
+
+// newEvents prepares to post events, where there is an API server.
+func (p *process) newEvents() {
+	o := p.options
+	if p.api == nil {
+		return
+	}
+	cfg := kube.EventsConfig{Client: p.api, Driver: o.driverName, Pod: o.pod, Metrics: p.telemetry.Metrics(), Log: p.log}
+	if o.node {
+		cfg.Node = o.nodeID
+	}
+	p.posts = kube.NewEvents(cfg)
+}
+
+// runKube starts what talks to the API server. No call waits for any of it.
+func (p *process) runKube(ctx context.Context, running *sync.WaitGroup) {
+	running.Go(func() { p.posts.Run(ctx) })
+	if p.options.node {
+		running.Go(func() { reconcile.NewAttachments(p.driver.Staged(), p.log).Run(ctx) })
+	}
+	if o := p.options; o.node && o.startupTaint != "" {
+		running.Go(func() { kube.NewStartupTaint(p.api, o.nodeID, o.driverName, o.startupTaint, p.log).Run(ctx) })
+	}
 }
 
 const noClusterID = "--cluster-id is missing: give the UID of the namespace kube-system (kubectl get namespace kube-system -o jsonpath={.metadata.uid}), the same for controller and nodes"

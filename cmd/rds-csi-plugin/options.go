@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
 )
 
 const (
@@ -29,6 +30,9 @@ type options struct {
 	logLevel, logFormat           string
 	systemBus                     string // a D-Bus address; "" is the usual one
 	kubeconfig                    string
+	pod                           stage.Pod
+	maxVolumes                    int64
+	startupTaint                  string
 	inPod                         bool // an API server is announced by the environment
 }
 
@@ -50,6 +54,11 @@ func (o *options) define(f *flag.FlagSet) {
 	f.StringVar(&o.devLoopDir, "dev-loop-dir", "", "development only: directory of a simulated array whose files are attached as loop devices (node)")
 	f.StringVar(&o.clusterID, "cluster-id", "", "names this cluster on the array, the same for controller and nodes (default: the UID of the namespace kube-system; without an API server it must be given)")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "file that says how to reach the API server (default: the pod's service account, if there is one)")
+	f.Int64Var(&o.maxVolumes, "max-volumes-per-node", 100, "how many volumes the scheduler may place on this node; 0: no limit (node)")
+	f.StringVar(&o.startupTaint, "startup-taint", "", "key of the taint to take off this Node once the driver is registered there, such as rds.csi.srvlab.io/agent-not-ready (node)")
+	f.StringVar(&o.pod.Name, "pod-name", "", "name of the pod that this runs in, for events on it (controller)")
+	f.StringVar(&o.pod.Namespace, "pod-namespace", "", "namespace of that pod (controller)")
+	f.StringVar(&o.pod.UID, "pod-uid", "", "UID of that pod (controller)")
 	f.StringVar(&o.arrayName, "array-name", "rds", "name of the array in volume ids; not its address")
 	f.StringVar(&o.nvmeAddress, "nvme-address", "", "IP addresses for NVMe/TCP, comma separated (controller; default: --rds-address, if that is an IP address)")
 	f.IntVar(&o.nvmePort, "nvme-port", 4420, "TCP port for NVMe/TCP (controller)")
@@ -105,7 +114,7 @@ func (o *options) check() error {
 	case !driver.ValidName(o.driverName):
 		return fmt.Errorf("--driver-name %q: use a domain name of at most 63 characters, such as %s", o.driverName, defaultDriverName)
 	case !driver.ValidArrayName(o.arrayName):
-		return fmt.Errorf("--array-name %q: use at most 32 letters, digits, dots, hyphens and underscores", o.arrayName)
+		return fmt.Errorf("--array-name %q: use at most 32 letters, digits, dots, hyphens and underscores, a letter or digit first and last", o.arrayName)
 	}
 	if _, err := socketPath(o.endpoint); err != nil {
 		return err
@@ -158,6 +167,8 @@ func (o *options) checkNode() error {
 		return errors.New("--node-id is missing: give the name of this node in Kubernetes")
 	case !driver.ValidNodeName(o.nodeID):
 		return fmt.Errorf("--node-id %q: use the name of this node in Kubernetes: letters, digits, dots and hyphens", o.nodeID)
+	case o.maxVolumes < 0:
+		return fmt.Errorf("--max-volumes-per-node %d: use 0 (no limit) or more", o.maxVolumes)
 	case o.devLoopDir != "" && !filepath.IsAbs(o.devLoopDir):
 		return fmt.Errorf("--dev-loop-dir %q: use an absolute path", o.devLoopDir)
 	}

@@ -45,11 +45,10 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 	if err := o.findCluster(ctx, api, log); err != nil {
 		return err
 	}
-	p, err := newProcess(ctx, o, log, level, nil)
+	p, err := newProcess(ctx, o, api, log, level, nil)
 	if err != nil {
 		return err
 	}
-	p.api = api
 	listener, err := listen(o.endpoint)
 	if err != nil {
 		return errors.Join(err, p.close(ctx))
@@ -72,11 +71,12 @@ type process struct {
 	shutdown  *reconcile.Shutdown // nil without a node, and with --dev-loop-dir
 	logind    *host.Logind        // nil without a node, and with --dev-loop-dir
 	api       *kube.Client        // nil without an API server
+	posts     *kube.Events        // nil without an API server
 }
 
 // newProcess wires the driver from the leaves up. Nothing listens, dials or runs before run.
-func newProcess(ctx context.Context, o *options, log *zap.Logger, level *telemetry.LogLevel, collect *export.Collector) (*process, error) {
-	p := &process{options: o, level: level}
+func newProcess(ctx context.Context, o *options, api *kube.Client, log *zap.Logger, level *telemetry.LogLevel, collect *export.Collector) (*process, error) {
+	p := &process{options: o, api: api, level: level}
 	var err error
 	p.telemetry, err = export.Setup(ctx, export.Config{
 		Service: "rds-csi" + o.suffix(), Component: o.component(), Version: version, Revision: buildRevision(),
@@ -87,6 +87,7 @@ func newProcess(ctx context.Context, o *options, log *zap.Logger, level *telemet
 		return nil, err
 	}
 	p.log = p.telemetry.Logger()
+	p.newEvents()
 	cfg := driver.DriverConfig{
 		Name: o.driverName, Version: version, ArrayName: o.arrayName, Metrics: p.telemetry.Metrics(), Log: p.log,
 	}
@@ -149,6 +150,9 @@ func (p *process) newController() (*driver.ControllerConfig, error) {
 	}
 	array := rds.New(rds.Config{Console: p.console, Cluster: o.clusterID, Pool: o.rds.pool, Port: o.nvmePort, HostACL: acl})
 	p.backend = reconcile.NewBackend(array, o.arrayName, p.telemetry.Tracer(), p.log)
+	if p.posts != nil {
+		p.backend.Tell(p.posts)
+	}
 	if err := metrics.ObserveBackend(o.arrayName, p.backend.Check); err != nil {
 		return nil, err
 	}
@@ -169,6 +173,9 @@ func (p *process) run(ctx context.Context, listener net.Listener) error {
 	}
 	if p.staged != nil {
 		running.Go(func() { p.staged.Run(loops) })
+	}
+	if p.api != nil {
+		p.runKube(loops, &running)
 	}
 	if p.shutdown != nil {
 		told := make(chan bool)

@@ -17,7 +17,7 @@ const (
 	// requestTimeout bounds every request. An API server that takes longer is of no use to anybody here.
 	requestTimeout = 5 * time.Second
 	// requestsPerSecond and requestBurst bound what one process asks of the API server.
-	requestsPerSecond, requestBurst = 5, 10
+	requestsPerSecond, requestBurst = 10, 20
 )
 
 // ErrNone says that there is no API server: the process is in no pod, and no kubeconfig was given.

@@ -10,12 +10,17 @@ import (
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/kube/kubetest"
 )
 
-const kubeSystem = "/api/v1/namespaces/kube-system"
-
-func namespace(uid string) map[string]any {
-	return map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": "kube-system", "uid": uid}}
+func open(t *testing.T, s *kubetest.Server) *Client {
+	t.Helper()
+	c, err := Open(s.Kubeconfig(t), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
 }
 
 func TestWithoutAnAPIServerThereIsNoClient(t *testing.T) {
@@ -41,9 +46,9 @@ func TestAKubeconfigThatIsNoneIsNamed(t *testing.T) {
 }
 
 func TestClusterUID(t *testing.T) {
-	s := startAPIServer(t)
-	s.put(kubeSystem, namespace("0f0e"))
-	uid, err := s.open(t).ClusterUID(t.Context())
+	s := kubetest.Start(t)
+	s.Put(kubetest.KubeSystem, kubetest.Namespace("0f0e"))
+	uid, err := open(t, s).ClusterUID(t.Context())
 	if err != nil || uid != "0f0e" {
 		t.Errorf("got %q, %v", uid, err)
 	}
@@ -51,43 +56,33 @@ func TestClusterUID(t *testing.T) {
 
 func TestAClusterThatDoesNotTellItsUID(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
-		"forbidden": forbidden,
-		"not found": notFound,
-		"no UID":    func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, namespace("")) },
-		"no JSON":   func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
+		"forbidden": kubetest.Forbidden,
+		"not found": kubetest.NotFound,
+		"no UID": func(w http.ResponseWriter, _ *http.Request) {
+			kubetest.WriteJSON(w, http.StatusOK, kubetest.Namespace(""))
+		},
+		"no JSON": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := startAPIServer(t)
-			s.answer(kubeSystem, answer)
-			uid, err := s.open(t).ClusterUID(t.Context())
+			s := kubetest.Start(t)
+			s.Answer(kubetest.KubeSystem, answer)
+			uid, err := open(t, s).ClusterUID(t.Context())
 			if uid != "" || fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), s.URL) {
 				t.Errorf("got %q, %v", uid, err)
 			}
-			if err != nil && strings.Contains(err.Error(), "t0p-s3cr3t") {
+			if err != nil && strings.Contains(err.Error(), kubetest.Token) {
 				t.Errorf("the error tells the token: %v", err)
 			}
 		})
 	}
 }
 
-// hang answers when the test ends, as a server behind a firewall that drops packets.
-func hang(t *testing.T) http.HandlerFunc {
-	end := make(chan struct{})
-	t.Cleanup(func() { close(end) })
-	return func(_ http.ResponseWriter, r *http.Request) {
-		select {
-		case <-end:
-		case <-r.Context().Done():
-		}
-	}
-}
-
 func TestAServerThatHangsIsNotWaitedFor(t *testing.T) {
-	s := startAPIServer(t)
-	s.answer(kubeSystem, hang(t))
+	s := kubetest.Start(t)
+	s.Answer(kubetest.KubeSystem, kubetest.Hang(t))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := s.open(t).ClusterUID(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := open(t, s).ClusterUID(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 }
