@@ -35,6 +35,9 @@ func openKube(o *options, log *zap.Logger) (*kube.Client, error) {
 func (p *process) newEvents() {
 	o := p.options
 	if p.api == nil {
+		if o.startupTaint != "" {
+			p.log.Warn("--startup-taint: without an API server the taint stays on this node")
+		}
 		return
 	}
 	cfg := kube.EventsConfig{Client: p.api, Driver: o.driverName, Pod: o.pod, Metrics: p.telemetry.Metrics(), Log: p.log}

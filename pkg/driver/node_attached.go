@@ -22,8 +22,8 @@ const (
 const attachedHolder = "note of its VolumeAttachment"
 
 // AskKubernetes looks, for each staged volume, for the VolumeAttachment it was published by, and remembers it.
-// Of volumes that are lost it asks whether that is still there; what Look gives says so from then on. It stops
-// at the first question that the API server does not answer.
+// Of volumes that are lost, an unstage that hangs among them, it asks whether that is still there; what Look
+// gives says so from then on. It stops at the first question that the API server does not answer.
 func (s *Staged) AskKubernetes(ctx context.Context) error {
 	n := s.node
 	if n.cfg.Attachments == nil {
@@ -31,9 +31,6 @@ func (s *Staged) AskKubernetes(ctx context.Context) error {
 	}
 	records, listErr := n.cfg.Records.List()
 	for _, r := range records {
-		if !r.Staged(n.cfg.BootID) {
-			continue // what an earlier boot had is not on this node any more
-		}
 		if err := n.askKubernetes(ctx, r); err != nil {
 			return errors.Join(listErr, err)
 		}
@@ -45,10 +42,9 @@ func (n *node) askKubernetes(ctx context.Context, r *stage.Record) error {
 	if r.Attachment == nil {
 		return n.noteAttachment(ctx, r)
 	}
-	lost, err := n.lost(ctx, r)
-	if err != nil || !lost {
+	if !n.lost(ctx, r) {
 		n.gone.set(r, false)
-		return nil // of what cannot be told the look says so
+		return nil
 	}
 	gone, err := n.cfg.Attachments.Gone(ctx, r.VolumeID, *r.Attachment)
 	n.gone.set(r, gone && err == nil)
@@ -59,25 +55,28 @@ func (n *node) askKubernetes(ctx context.Context, r *stage.Record) error {
 // whatever Kubernetes says: it can be unmounted like any other.
 func (n *node) attachmentGone(ctx context.Context, r *stage.Record) bool {
 	gone := false
-	if n.cfg.Attachments != nil && r.Attachment != nil && r.Staged(n.cfg.BootID) {
+	if n.cfg.Attachments != nil && r.Attachment != nil {
 		said, err := n.cfg.Attachments.Gone(ctx, r.VolumeID, *r.Attachment)
-		lost, lookErr := n.lost(ctx, r)
-		gone = said && lost && err == nil && lookErr == nil
+		gone = said && err == nil && n.lost(ctx, r)
 	}
 	n.gone.set(r, gone)
 	return gone
 }
 
-// lost tells whether the volume is without its device: gone, or away.
-func (n *node) lost(ctx context.Context, r *stage.Record) (bool, error) {
+// lost tells whether the volume is known to be without its device: gone, or away. What an earlier boot had is
+// not on this node any more, and what this machine had under another name is not what Kubernetes speaks of.
+func (n *node) lost(ctx context.Context, r *stage.Record) bool {
+	if r.BootID != n.cfg.BootID || r.HostNQN != n.cfg.ID.HostNQN() {
+		return false
+	}
 	status, err := n.connectorOf(r).Status(ctx, r.NQN, r.HostNQN)
-	return err == nil && (status.Link != nvme.LinkLive || status.Num.IsZero()), err
+	return err == nil && (status.Link != nvme.LinkLive || status.Num.IsZero())
 }
 
 // noteAttachment remembers in the record that a VolumeAttachment of this very NQN was there. That is what
 // makes its absence mean something later: a CO without VolumeAttachments has none at any time.
 func (n *node) noteAttachment(ctx context.Context, r *stage.Record) error {
-	if time.Since(r.StagedAt) < attachedAfter || !n.gone.due(r) {
+	if !r.Staged(n.cfg.BootID) || time.Since(r.StagedAt) < attachedAfter || !n.gone.due(r) {
 		return nil
 	}
 	a, found, err := n.cfg.Attachments.Find(ctx, r.VolumeID, func(context map[string]string) bool { return context[keyNQN] == r.NQN })

@@ -1,11 +1,14 @@
 package driver
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/kube"
@@ -52,6 +55,9 @@ func (c *cluster) ask() error {
 	c.t.Helper()
 	records := c.r.a.config().Records
 	for _, r := range c.r.a.records() {
+		if r.StagedAt.IsZero() {
+			continue
+		}
 		r.StagedAt = r.StagedAt.Add(-2 * attachedAfter)
 		if err := records.Save(r); err != nil {
 			c.t.Fatal(err)
@@ -330,6 +336,56 @@ func TestACallThatHangsOnADetachedVolumeIsUnblocked(t *testing.T) {
 	}
 	waitFor(t, "the end of it", func() bool { return len(r.a.records()) == 0 })
 	r.a.mustBeClean(t)
+}
+
+// The last unmount is the one that waits for the array, and the record does not say any more that it is staged.
+func TestAnUnstageThatHangsOnADetachedVolumeIsEnded(t *testing.T) {
+	r, c, v := attachedSeen(t, "ext4")
+	wantCode(t, v.nodeUnpublish(r.a, "pod"), codes.OK)
+	release := r.a.mounts.Hang("umount", v.stagingPath(r.a))
+	cutOff(t, r, v)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := r.a.NodeUnstageVolume(ctx, &csi.NodeUnstageVolumeRequest{VolumeId: v.VolumeId, StagingTargetPath: v.stagingPath(r.a)})
+	if err == nil {
+		t.Fatal("it did not hang")
+	}
+	c.mustAsk()
+	if all, err := r.a.driver.Staged().Look(soon(t)); err != nil || len(all) != 0 {
+		t.Errorf("while it is attached: %+v, %v", all, err)
+	}
+	c.detach(v)
+	if err := r.a.driver.Staged().AskKubernetes(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the end of the call", func() bool { return !r.a.driver.nodeOps.busy(v.VolumeId) })
+	if cond := r.a.condition(t, v); !cond.Revoked {
+		t.Fatalf("condition %+v", cond)
+	}
+	r.a.mayRevoke(v.nqn())
+	healed := make(chan error, 1)
+	go func() { healed <- r.a.heal(t, v) }()
+	waitFor(t, "the controller to go", func() bool { return r.a.controllerOf(v.nqn()) == "" })
+	release() // as the kernel does when the device is gone
+	<-healed
+	waitFor(t, "the end of it", func() bool { _ = r.a.heal(t, v); return len(r.a.records()) == 0 })
+	r.a.mustBeClean(t)
+}
+
+// An attachment under a name that this machine had before is not what Kubernetes speaks of.
+func TestAnAttachmentOfAnEarlierIdentityIsLeftAlone(t *testing.T) {
+	r, c, v := attachedSeen(t, "ext4")
+	r.a.nvme.SetState(r.a.controllerOf(v.nqn()), "connecting")
+	c.detach(v)
+	record := r.a.records()[0]
+	record.HostNQN += "0"
+	if err := r.a.config().Records.Save(record); err != nil {
+		t.Fatal(err)
+	}
+	c.mustAsk()
+	if r.a.condition(t, v).Revoked {
+		t.Error("it is taken for revoked")
+	}
 }
 
 // What an earlier boot had staged is not on the node any more: nothing is asked, and nothing done.

@@ -25,7 +25,7 @@ func (d *Driver) Staged() *Staged {
 	return &Staged{node: d.node}
 }
 
-// Look finds the condition of every volume that is staged, or whose release was asked. What a record of an
+// Look finds the condition of every volume that is staged, or whose release was asked or is proven right. What a record of an
 // earlier boot speaks of is not staged: kubelet stages again what it still wants. Controllers and mount
 // table are read once for all. Beside an error it gives the volumes whose records can be read.
 func (s *Staged) Look(ctx context.Context) ([]Condition, error) {
@@ -39,7 +39,7 @@ func (s *Staged) Look(ctx context.Context) ([]Condition, error) {
 	for _, r := range records {
 		asked, askErr := n.cfg.Records.ReleaseAsked(r)
 		err = errors.Join(err, askErr)
-		if asked || r.Staged(n.cfg.BootID) {
+		if asked || r.Staged(n.cfg.BootID) || n.gone.has(r) {
 			conditions = append(conditions, s.lookAt(ctx, r, picture, asked))
 		}
 	}
@@ -207,12 +207,12 @@ func (s *Staged) Unblock(ctx context.Context, id string) error {
 	if err != nil || !found {
 		return fault.Wrap(op, err)
 	}
-	proof, err := s.node.revocation(ctx, r)
-	if err != nil || proof == "" {
-		return fault.Wrap(op, err)
-	}
 	status, err := s.node.connectorOf(r).Status(ctx, r.NQN, r.HostNQN)
 	if err != nil || status.Link != nvme.LinkAway {
+		return fault.Wrap(op, err)
+	}
+	proof, err := s.node.revocation(ctx, r)
+	if err != nil || proof == "" {
 		return fault.Wrap(op, err)
 	}
 	return fault.Wrap(op, s.node.revoke(ctx, r, proof))

@@ -72,9 +72,6 @@ func load(kubeconfig string) (*rest.Config, error) {
 	return cfg, nil
 }
 
-// Host is the API server's address.
-func (c *Client) Host() string { return c.host }
-
 // Close gives back idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
