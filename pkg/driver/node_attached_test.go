@@ -306,6 +306,26 @@ func TestTheNoteMakesWayForACall(t *testing.T) {
 	}
 }
 
+// The answer may come when the volume is attached anew already: it is not of that attachment.
+func TestANoteIsForOneNQNOnly(t *testing.T) {
+	r := newRig(t)
+	c := newCluster(t, r)
+	v := r.attached(t, "v", mounted("ext4", singleWriter))
+	a := c.attachment(v, v.VolumeId)
+	c.Answer(a.Path(), func(w http.ResponseWriter, _ *http.Request) {
+		record := r.a.records()[0]
+		record.NQN += "0"
+		if err := r.a.config().Records.Save(record); err != nil {
+			t.Error(err)
+		}
+		kubetest.WriteJSON(w, http.StatusOK, a.Object())
+	})
+	c.mustAsk()
+	if seen := r.a.records()[0].Attachment; seen != nil {
+		t.Errorf("noted %+v", seen)
+	}
+}
+
 // The unmount of a fenced volume hangs with the volume's lock: the proof ends what it hangs on.
 func TestACallThatHangsOnADetachedVolumeIsUnblocked(t *testing.T) {
 	r, c, v := attachedSeen(t, "ext4")

@@ -109,15 +109,20 @@ func TestAnAttachmentThatWasDeletedIsGone(t *testing.T) {
 func TestWhatDoesNotProveThatAnAttachmentIsGone(t *testing.T) {
 	long, short := attachmentOf(testVolume).Path(), attachmentOf(testSlot).Path()
 	for name, doubt := range map[string]func(s *kubetest.Server, seen *stage.Attachment){
-		"forbidden":                func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, kubetest.Forbidden) },
-		"unauthorized":             func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, code(http.StatusUnauthorized)) },
-		"server error":             func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, code(http.StatusInternalServerError)) },
-		"gone (410)":               func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, code(http.StatusGone)) },
-		"no upstream":              func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, kubetest.Away) },
-		"404 of no API server":     func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, kubetest.NoSuchPath) },
-		"404 without a body":       func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, code(http.StatusNotFound)) },
-		"404 of another name":      func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, notFoundOf(short)) },
-		"404 of another kind":      func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, notFoundOf("/api/v1/pods/csi-x")) },
+		"forbidden":            func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, kubetest.Forbidden) },
+		"unauthorized":         func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, code(http.StatusUnauthorized)) },
+		"server error":         func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, code(http.StatusInternalServerError)) },
+		"gone (410)":           func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, code(http.StatusGone)) },
+		"no upstream":          func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, kubetest.Away) },
+		"404 of no API server": func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, kubetest.NoSuchPath) },
+		"404 without a body":   func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, code(http.StatusNotFound)) },
+		"404 of another name":  func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, notFoundOf(short)) },
+		"404 of another kind": func(s *kubetest.Server, _ *stage.Attachment) {
+			s.Answer(long, notFoundOf(strings.Replace(long, "volumeattachments", "csinodes", 1)))
+		},
+		"404 of another group": func(s *kubetest.Server, _ *stage.Attachment) {
+			s.Answer(long, notFoundOf(strings.Replace(long, "storage.k8s.io", "example.com", 1)))
+		},
 		"200 without an object":    func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(long, code(http.StatusOK)) },
 		"the short name is there":  func(s *kubetest.Server, _ *stage.Attachment) { s.Put(short, attachmentOf(testSlot).Object()) },
 		"the short name is hidden": func(s *kubetest.Server, _ *stage.Attachment) { s.Answer(short, kubetest.Forbidden) },
