@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -38,6 +39,7 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.fabrics = fabrics
 	boot, err := host.BootID()
 	if err != nil {
 		return nil, err
@@ -49,13 +51,10 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 	node := &driver.NodeConfig{ID: id, BootID: boot, NVMe: fabrics, Records: records, Tracer: p.telemetry.Tracer(), Mounter: mounter}
 	if o.devLoopDir == "" {
 		p.watchShutdown(records, mounter, fabrics)
-		return node, metrics.ObserveNVMeControllers(fabrics.States)
+		return node, nil
 	}
 	node.Dev, err = nvme.NewLoop(nvme.LoopConfig{Dir: o.devLoopDir, HostNQN: id.HostNQN(), Metrics: metrics, Log: p.log})
-	if err != nil {
-		return nil, err
-	}
-	return node, metrics.ObserveNVMeControllers(fabrics.States)
+	return node, err
 }
 
 // lockRecords says so if another node plugin has the records. It is no reason not to start: one that was
@@ -71,7 +70,10 @@ func (p *process) lockRecords(path string) {
 
 // watchStaged makes the loop that looks after what this node has staged.
 func (p *process) watchStaged() error {
-	cfg := reconcile.NodeConfig{Volumes: p.driver.Staged(), Metrics: p.telemetry.Metrics(), Tracer: p.telemetry.Tracer(), Log: p.log}
+	cfg := reconcile.NodeConfig{
+		Volumes: p.driver.Staged(), Controllers: p.fabrics,
+		Metrics: p.telemetry.Metrics(), Tracer: p.telemetry.Tracer(), Log: p.log,
+	}
 	var err error
 	if p.events, err = nvme.KernelEvents(); err != nil {
 		p.log.Warn("no kernel events: lost devices are noticed a little later", zap.Error(err))
@@ -79,7 +81,7 @@ func (p *process) watchStaged() error {
 		cfg.Wake = p.events.Wake()
 	}
 	p.staged = reconcile.NewNode(cfg)
-	return cfg.Metrics.ObserveMounts(p.staged.Check)
+	return errors.Join(cfg.Metrics.ObserveMounts(p.staged.Check), cfg.Metrics.ObserveNVMeControllers(p.staged.ControllerStates))
 }
 
 // watchShutdown has run look after sessions when the machine shuts down. Loop devices have none.

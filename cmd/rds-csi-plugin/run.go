@@ -58,6 +58,7 @@ type process struct {
 	backend   *reconcile.Backend  // nil without a controller
 	console   *routeros.Client    // nil without a controller
 	staged    *reconcile.Node     // nil without a node
+	fabrics   *nvme.Host          // nil without a node
 	lock      io.Closer           // of the node's records; nil without one
 	events    nvme.Wakeups        // nil without a node, or where the kernel's events cannot be had
 	shutdown  *reconcile.Shutdown // nil without a node, and with --dev-loop-dir
