@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -39,7 +38,10 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.fabrics = fabrics
+	p.controllers = reconcile.NewControllers(fabrics, metrics, p.log)
+	if err := metrics.ObserveNVMeControllers(p.controllers.States); err != nil {
+		return nil, err
+	}
 	boot, err := host.BootID()
 	if err != nil {
 		return nil, err
@@ -70,10 +72,7 @@ func (p *process) lockRecords(path string) {
 
 // watchStaged makes the loop that looks after what this node has staged.
 func (p *process) watchStaged() error {
-	cfg := reconcile.NodeConfig{
-		Volumes: p.driver.Staged(), Controllers: p.fabrics,
-		Metrics: p.telemetry.Metrics(), Tracer: p.telemetry.Tracer(), Log: p.log,
-	}
+	cfg := reconcile.NodeConfig{Volumes: p.driver.Staged(), Metrics: p.telemetry.Metrics(), Tracer: p.telemetry.Tracer(), Log: p.log}
 	var err error
 	if p.events, err = nvme.KernelEvents(); err != nil {
 		p.log.Warn("no kernel events: lost devices are noticed a little later", zap.Error(err))
@@ -81,7 +80,7 @@ func (p *process) watchStaged() error {
 		cfg.Wake = p.events.Wake()
 	}
 	p.staged = reconcile.NewNode(cfg)
-	return errors.Join(cfg.Metrics.ObserveMounts(p.staged.Check), cfg.Metrics.ObserveNVMeControllers(p.staged.ControllerStates))
+	return cfg.Metrics.ObserveMounts(p.staged.Check)
 }
 
 // watchShutdown has run look after sessions when the machine shuts down. Loop devices have none.

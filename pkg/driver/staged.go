@@ -73,7 +73,7 @@ func (n *node) picture(ctx context.Context, records []*stage.Record) (view, erro
 			}
 			return s.Status, s.Err
 		},
-		at: at, others: records,
+		at: at, others: func() []*stage.Record { return records },
 	}, err
 }
 

@@ -1,62 +1,85 @@
 package reconcile
 
 import (
+	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
 
-func TestControllersAreCountedByTheLoop(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := startLoop(t)
-		defer l.stop()
-		l.kernel.set(3, nil)
-		after(2 * nodeInterval)
-		l.want(t, "rds_csi.nvme.controllers", "state", "live", 3)
-		l.want(t, "rds_csi.nvme.connections.active", "", "", 3)
-
-		l.kernel.set(0, errors.New("sysfs is not there"))
-		after(3 * nodeInterval)
-		l.absent(t, "rds_csi.nvme.controllers", "rds_csi.nvme.connections.active")
-		if n := l.logs.FilterMessageSnippet("cannot be counted").Len(); n != 1 {
-			t.Errorf("logged %d times", n)
-		}
-		l.want(t, "rds_csi.telemetry.errors", "", "", 3)
-
-		l.kernel.set(2, nil)
-		after(nodeInterval)
-		l.want(t, "rds_csi.nvme.controllers", "state", "live", 2)
-	})
+// kernel has the controllers that a test says.
+type kernel struct {
+	mu   sync.Mutex
+	live int
+	err  error
+	hung chan struct{}
 }
 
-// What a loop that hangs has seen last says nothing of now.
-func TestALookThatIsTooOldIsAbsent(t *testing.T) {
+func (k *kernel) States() (map[telemetry.ControllerState]int, error) {
+	k.mu.Lock()
+	hung := k.hung
+	k.mu.Unlock()
+	if hung != nil {
+		<-hung
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return map[telemetry.ControllerState]int{telemetry.ControllerLive: k.live}, k.err
+}
+
+func (k *kernel) set(live int, err error, hung chan struct{}) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.live, k.err, k.hung = live, err, hung
+}
+
+func TestControllersAreCountedByALoopOfTheirOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := startLoop(t)
-		l.kernel.set(3, nil)
-		l.volumes.set("v", healthy)
-		after(nodeInterval)
-		checked, _ := l.value(t, "rds_csi.mount.check.time", "", "")
-		hung := make(chan struct{})
-		l.volumes.mu.Lock()
-		l.volumes.hung = hung
-		l.volumes.mu.Unlock()
-		after(staleAfter - nodeInterval)
-		l.want(t, "rds_csi.mounts", "state", "healthy", 1)
-		l.want(t, "rds_csi.nvme.controllers", "state", "live", 3)
-		after(2*nodeInterval + time.Second)
-		l.absent(t, "rds_csi.mounts", "rds_csi.nvme.controllers", "rds_csi.nvme.connections.active")
-		if now, found := l.value(t, "rds_csi.mount.check.time", "", ""); !found || now < checked || now > checked+nodeInterval.Seconds() {
-			t.Errorf("the time of the last look is %v, %v; it was %v", now, found, checked)
+		core, logs := observer.New(zap.InfoLevel)
+		k := &kernel{live: 3}
+		c := NewControllers(k, telemetry.Noop(), zap.New(core))
+		wants := func(when string, live int, known bool) {
+			t.Helper()
+			count, ok := c.States()
+			if ok != known || count[telemetry.ControllerLive] != live {
+				t.Errorf("%s: %v, known %t; want %d, %t", when, count, ok, live, known)
+			}
 		}
-		l.volumes.mu.Lock()
-		l.volumes.hung = nil
-		l.volumes.mu.Unlock()
+		wants("before the first look", 0, false)
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			c.Run(ctx)
+		}()
+		after(controllersInterval)
+		wants("as they are", 3, true)
+		k.set(0, errors.New("sysfs is not there"), nil)
+		after(3 * controllersInterval)
+		wants("they cannot be read", 0, false)
+		if n := logs.FilterMessageSnippet("cannot be counted").Len(); n != 1 {
+			t.Errorf("logged %d times", n)
+		}
+		k.set(2, nil, nil)
+		after(controllersInterval)
+		wants("they can again", 2, true)
+		hung := make(chan struct{})
+		k.set(2, nil, hung)
+		after(staleAfter)
+		wants("sysfs hangs, and the last look is not too old", 2, true)
+		after(2 * controllersInterval)
+		wants("sysfs hangs, and the last look is too old", 0, false)
+		k.set(1, nil, nil)
 		close(hung)
-		after(slowestInterval + nodeInterval)
-		l.want(t, "rds_csi.mounts", "state", "healthy", 1)
-		l.want(t, "rds_csi.nvme.controllers", "state", "live", 3)
-		l.stop()
+		after(2 * slowestInterval)
+		wants("it goes on", 1, true)
+		cancel()
+		<-done
 	})
 }

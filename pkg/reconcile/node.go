@@ -34,7 +34,7 @@ const (
 	corruptPause = 5 * time.Minute
 	// staleAfter is how old a look may be for the gauges to show it: many looks, so that a busy node keeps
 	// them, and less than the alerts wait.
-	staleAfter = 30 * time.Second
+	staleAfter = time.Minute
 )
 
 // Volumes are those staged on this node. *driver.Staged fits.
@@ -45,46 +45,37 @@ type Volumes interface {
 	Unblock(ctx context.Context, id string) error
 }
 
-// Controllers are the NVMe controllers of this driver. *nvme.Host fits.
-type Controllers interface {
-	States() (map[telemetry.ControllerState]int, error)
-}
-
 // Node looks at every staged volume all the time: it measures outages, which the kernel mends by
 // itself, and heals what it does not mend. It never touches a mount that could hang.
 type Node struct {
-	volumes     Volumes
-	controllers Controllers
-	wake        <-chan struct{} // kernel events; nil: none
-	metrics     *telemetry.Metrics
-	tracer      *telemetry.Tracer
-	log         *zap.Logger
+	volumes Volumes
+	wake    <-chan struct{} // kernel events; nil: none
+	metrics *telemetry.Metrics
+	tracer  *telemetry.Tracer
+	log     *zap.Logger
 
 	seen   map[string]*watched // by volume id; of Run alone
 	slots  chan struct{}
 	heals  sync.WaitGroup
 	ended  chan healed
 	check  atomic.Pointer[telemetry.MountCheck]
-	links  atomic.Pointer[linkCheck]
 	wanted []want // by the look under way
 	cause  string // why the volumes could not be listed, to say it once
-	unread string // why the controllers could not be counted, likewise
 }
 
 // NodeConfig is what a Node needs.
 type NodeConfig struct {
-	Volumes     Volumes
-	Controllers Controllers
-	Wake        <-chan struct{} // receives when a look is worth it; nil: look by the clock only
-	Metrics     *telemetry.Metrics
-	Tracer      *telemetry.Tracer
-	Log         *zap.Logger
+	Volumes Volumes
+	Wake    <-chan struct{} // receives when a look is worth it; nil: look by the clock only
+	Metrics *telemetry.Metrics
+	Tracer  *telemetry.Tracer
+	Log     *zap.Logger
 }
 
 // NewNode makes a Node. Nothing happens before Run.
 func NewNode(c NodeConfig) *Node {
 	return &Node{
-		volumes: c.Volumes, controllers: c.Controllers, wake: c.Wake, metrics: c.Metrics, tracer: c.Tracer, log: c.Log,
+		volumes: c.Volumes, wake: c.Wake, metrics: c.Metrics, tracer: c.Tracer, log: c.Log,
 		seen: map[string]*watched{}, slots: make(chan struct{}, healsAtOnce), ended: make(chan healed),
 	}
 }
@@ -107,7 +98,6 @@ func (n *Node) Run(ctx context.Context) {
 	defer n.drain()
 	for {
 		began := time.Now()
-		n.countControllers(ctx)
 		n.lookAtAll(ctx)
 		wake, looked := n.wake, time.Now()
 		pause := pace(looked.Sub(began))

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -50,6 +49,13 @@ func (v *volumes) Look(context.Context) ([]driver.Condition, error) {
 	return all, v.err
 }
 
+// hang makes looks wait; nil ends that for those to come.
+func (v *volumes) hang(until chan struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.hung = until
+}
+
 func (v *volumes) Heal(ctx context.Context, id string) error {
 	v.mu.Lock()
 	v.tries[id] = append(v.tries[id], time.Now())
@@ -83,30 +89,10 @@ var (
 	gone    = driver.Condition{Link: nvme.LinkGone, Heal: true, Health: mount.Health{State: telemetry.MountStale, Reason: telemetry.StaleDeviceGone}}
 )
 
-// controllers are those that a test says the kernel has.
-type controllers struct {
-	mu    sync.Mutex
-	count map[telemetry.ControllerState]int
-	err   error
-}
-
-func (c *controllers) States() (map[telemetry.ControllerState]int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return maps.Clone(c.count), c.err
-}
-
-func (c *controllers) set(live int, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.count, c.err = map[telemetry.ControllerState]int{telemetry.ControllerLive: live}, err
-}
-
 // loop runs a Node over volumes until the test's bubble ends it.
 type loop struct {
 	*Node
 	volumes *volumes
-	kernel  *controllers
 	wake    chan struct{}
 	reader  *sdkmetric.ManualReader
 	logs    *observer.ObservedLogs
@@ -117,7 +103,7 @@ func startLoop(t *testing.T) *loop {
 	t.Helper()
 	core, logs := observer.New(zap.InfoLevel)
 	l := &loop{
-		wake: make(chan struct{}, 1), reader: sdkmetric.NewManualReader(), logs: logs, kernel: &controllers{},
+		wake: make(chan struct{}, 1), reader: sdkmetric.NewManualReader(), logs: logs,
 		volumes: &volumes{
 			state: map[string]driver.Condition{}, tries: map[string][]time.Time{},
 			heal: func(context.Context, string) error { return nil },
@@ -128,9 +114,9 @@ func startLoop(t *testing.T) *loop {
 		t.Fatal(err)
 	}
 	l.Node = NewNode(NodeConfig{
-		Volumes: l.volumes, Controllers: l.kernel, Wake: l.wake, Metrics: metrics, Log: zap.New(core), Tracer: telemetry.NewTracer(noop.NewTracerProvider()),
+		Volumes: l.volumes, Wake: l.wake, Metrics: metrics, Log: zap.New(core), Tracer: telemetry.NewTracer(noop.NewTracerProvider()),
 	})
-	if err := errors.Join(metrics.ObserveMounts(l.Check), metrics.ObserveNVMeControllers(l.ControllerStates)); err != nil {
+	if err := metrics.ObserveMounts(l.Check); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -193,18 +179,5 @@ func (l *loop) want(t *testing.T, name, key, value string, want float64) {
 	t.Helper()
 	if got, _ := l.value(t, name, key, value); got != want {
 		t.Errorf("%s{%s=%q} = %v, want %v", name, key, value, got, want)
-	}
-}
-
-func (l *loop) absent(t *testing.T, names ...string) {
-	t.Helper()
-	var data metricdata.ResourceMetrics
-	if err := l.reader.Collect(context.Background(), &data); err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range data.ScopeMetrics[0].Metrics {
-		if slices.Contains(names, m.Name) {
-			t.Errorf("%s is there: %+v", m.Name, m.Data)
-		}
 	}
 }
