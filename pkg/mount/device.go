@@ -11,6 +11,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
 
 // Alive is nil only while the device with that number is still this volume's and its controller is
@@ -27,7 +28,8 @@ func (a Alive) ask(ctx context.Context) error {
 }
 
 // Hold opens a device for the time of several steps: name and number go to no other disk between them, and
-// the kernel keeps what one has read for the next.
+// the kernel keeps what one has read for the next. Another device with that name is counted as a refusal to
+// format: it would have been, had the look for a file system begun.
 func (m *Mounter) Hold(ctx context.Context, path string, num host.DevNum) (io.Closer, error) {
 	device, err := m.open(ctx, path, false, false)
 	if err != nil {
@@ -35,6 +37,9 @@ func (m *Mounter) Hold(ctx context.Context, path string, num host.DevNum) (io.Cl
 	}
 	if _, err := verify(device, num); err != nil {
 		device.Close()
+		if errors.Is(err, errOtherDevice) {
+			m.noteDecision(ctx, path, telemetry.FormatRefusedIdentity, err.Error())
+		}
 		return nil, fault.Wrap("open "+path, err)
 	}
 	return device, nil
