@@ -74,7 +74,7 @@ func (n *node) picture(ctx context.Context, records []*stage.Record) (view, erro
 			}
 			return s.Status, s.Err
 		},
-		at: mounts.At, others: records,
+		at: mounts.At, others: func() []*stage.Record { return records },
 	}, err
 }
 

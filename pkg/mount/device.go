@@ -10,6 +10,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
 
 // Alive is nil only while the device with that number is still this volume's and its controller is
@@ -31,7 +32,8 @@ type Held struct {
 	device host.Device
 }
 
-// Hold opens a device and compares its number.
+// Hold opens a device and compares its number. Another device with that name is counted as a refusal to
+// format: it would have been, had the look for a file system begun.
 func (m *Mounter) Hold(ctx context.Context, path string, num host.DevNum) (*Held, error) {
 	device, err := m.open(ctx, path, false, false)
 	if err != nil {
@@ -39,6 +41,9 @@ func (m *Mounter) Hold(ctx context.Context, path string, num host.DevNum) (*Held
 	}
 	if _, err := verify(device, num); err != nil {
 		device.Close()
+		if errors.Is(err, errOtherDevice) {
+			m.noteDecision(ctx, path, telemetry.FormatRefusedIdentity, err.Error())
+		}
 		return nil, fault.Wrap("open "+path, err)
 	}
 	return &Held{device}, nil
