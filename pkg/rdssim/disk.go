@@ -155,7 +155,7 @@ func (r diskRow) fileValue(name string) (script.Value, bool) {
 	case "model", "file-path":
 		return "/" + r.File, true
 	case "size", "file-size":
-		return int64(r.Size), true
+		return r.array.opts.sizeShown(r.Size), true
 	case "file-offset":
 		n, _ := strconv.ParseInt(orDefault(r.Set[name], "0"), 10, 64)
 		return n, true
