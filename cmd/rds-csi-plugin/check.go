@@ -76,6 +76,7 @@ func checkUp(ctx context.Context, args []string, getenv func(string) string, std
 		for _, address := range o.nvmeAddresses() {
 			c.Addresses = append(c.Addresses, net.JoinHostPort(address, strconv.Itoa(o.nvmePort)))
 		}
+		o.rds.sessions = 1 // what cleans up must wait for a command that was given up and still runs
 		console, err := o.rds.console(telemetry.Noop(), zap.NewNop())
 		if err != nil {
 			return err

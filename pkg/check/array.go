@@ -31,19 +31,19 @@ func (r *Result) lookAtArray(ctx context.Context) bool {
 	return usable
 }
 
-// lookAtLogin goes as far as the first command.
+// lookAtLogin goes as far as the first command. One connection tells all: a firewall may count them.
 func (r *Result) lookAtLogin(ctx context.Context) bool {
-	if err := r.config.Dial(ctx, r.config.SSH); err != nil {
+	err := r.config.Array.Readable(ctx)
+	reason := fault.ReasonOf(err)
+	switch reason {
+	case fault.SSHUnreachable, fault.ReasonTimeout, fault.ReasonCanceled, fault.RouterOSLostReply:
 		r.found.add(Failed, "reachable", "check the address, the network between here and the array, and /ip/service print there",
-			"nothing answers at %s: %v", r.config.SSH, err)
+			"the array's SSH service at %s does not answer as it should: %v", r.config.SSH, err)
 		r.found.skip("the rest of the array", "it cannot be reached")
 		return false
 	}
-	r.found.ok("reachable", "something answers at %s", r.config.SSH)
-	err := r.config.Array.Readable(ctx)
-	switch fault.ReasonOf(err) {
-	case fault.SSHUnreachable, fault.ReasonTimeout, fault.ReasonCanceled, fault.RouterOSLostReply:
-		r.found.add(Failed, "SSH", "", "%v", err)
+	r.found.ok("reachable", "SSH answers at %s", r.config.SSH)
+	switch reason {
 	case fault.SSHHostKey:
 		r.found.add(Failed, "host key", "compare with /ip/ssh print on the array; if that is its key, give it to --rds-host-key", "%v", err)
 	case fault.SSHAuth:

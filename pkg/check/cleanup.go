@@ -36,13 +36,21 @@ func (t *trial) cleanUp(ctx context.Context) {
 
 // remove tries again while the array does not answer, or something of the volume is left.
 func (t *trial) remove(ctx context.Context) (left rds.Left, err error) {
-	t.await(ctx, func() bool {
-		ctx, cancel := context.WithTimeout(ctx, t.Patience)
-		defer cancel()
-		left, err = t.scratch.Remove(ctx)
-		return err == nil && left == (rds.Left{})
-	})
+	for range removals {
+		if t.await(ctx, func() bool { left, err = t.removeOnce(ctx); return err == nil && left == (rds.Left{}) }) {
+			break
+		}
+	}
 	return left, err
+}
+
+// removals is how often Patience is had: an array that reboots is away for minutes.
+const removals = 6
+
+func (t *trial) removeOnce(ctx context.Context) (rds.Left, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.Patience)
+	defer cancel()
+	return t.scratch.Remove(ctx)
 }
 
 // removeLate is for an array that may still be at work on a command whose answer was lost: it could make

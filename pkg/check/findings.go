@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Level is how a finding came out.
@@ -33,8 +34,10 @@ func (f Finding) String() string {
 	return text
 }
 
-// oneLine: what an error quotes may have line breaks.
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+// oneLine: what an error quotes may have line breaks, and a name on the array what a terminal obeys.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+}
 
 // Difference is an answer of the array that is not the one the driver counts on.
 type Difference struct {
@@ -54,6 +57,9 @@ type findings struct {
 }
 
 func (f *findings) title(text string) {
+	if len(f.all) > 0 {
+		f.show("\n")
+	}
 	f.all = append(f.all, text)
 	f.show(text + "\n")
 }

@@ -113,8 +113,13 @@ func TestWhatIsWrongWithTheArrayIsNamed(t *testing.T) {
 				t.Fatal(out)
 			}
 		}, []string{"warning  pool: storage-pool is btrfs: 10485760 bytes, 0 free, none for new volumes"}},
-		"away": {rdssim.Options{}, func(t *testing.T, r *rig) { r.config.Dial = func(context.Context, string) error { return errNoNet } },
-			[]string{"failed   reachable: nothing answers at 10.0.0.2:22: no network", "skipped  the rest of the array"}},
+		"away": {rdssim.Options{}, func(t *testing.T, r *rig) {
+			if err := r.sim.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"failed   reachable: the array's SSH service at 10.0.0.2:22 does not answer", "connection refused", "skipped  the rest of the array"}},
+		"port not reached": {rdssim.Options{}, func(t *testing.T, r *rig) { r.config.Dial = func(context.Context, string) error { return errNoNet } },
+			[]string{"failed   NVMe/TCP port: 10.0.0.2:4420 is not reached: no network", "fix: check the address"}},
 		"port refused": {rdssim.Options{}, func(t *testing.T, r *rig) {
 			r.config.Dial = func(_ context.Context, address string) error {
 				if strings.HasSuffix(address, ":4420") {

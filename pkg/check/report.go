@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"regexp"
 	"runtime"
 	"slices"
@@ -30,11 +31,10 @@ func (r *Result) Report() string {
 	return r.redact(b.String())
 }
 
-// What stands for itself in any text: a machine's address, a key's fingerprint.
+// What tells by itself where something is: a key's fingerprint, an address. Whether the latter is one is asked of netip.
 var (
-	ipv4        = regexp.MustCompile(`\b\d{1,3}(\.\d{1,3}){3}\b(:\d+)?`)
-	ipv6        = regexp.MustCompile(`\[?\b[0-9a-fA-F]{1,4}(:[0-9a-fA-F]{0,4}){3,7}\b\]?(:\d+)?`)
-	fingerprint = regexp.MustCompile(`SHA256:[A-Za-z0-9+/]{43}=?`)
+	fingerprint    = regexp.MustCompile(`SHA256:[A-Za-z0-9+/]{43}=?`)
+	perhapsAddress = regexp.MustCompile(`[][0-9A-Fa-f.:]*[.:][][0-9A-Fa-f.:]*`)
 )
 
 // redact replaces what is configured first, the longest first: an address may be part of another text.
@@ -44,8 +44,18 @@ func (r *Result) redact(text string) string {
 		text = replaceWord(text, secret, r.config.Secrets[secret])
 	}
 	text = fingerprint.ReplaceAllString(text, "SHA256:<fingerprint>")
-	text = ipv4.ReplaceAllString(text, "<address>")
-	return ipv6.ReplaceAllString(text, "<address>")
+	return perhapsAddress.ReplaceAllStringFunc(text, withoutAddress)
+}
+
+func withoutAddress(word string) string {
+	bare := strings.TrimRight(word, ".:")
+	if _, err := netip.ParseAddrPort(bare); err == nil {
+		return "<address>" + word[len(bare):]
+	}
+	if _, err := netip.ParseAddr(strings.Trim(bare, "[]")); err == nil {
+		return "<address>" + word[len(bare):]
+	}
+	return word
 }
 
 // replaceWord leaves alone what is only a part of another word: an array may be called rds.

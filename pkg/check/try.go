@@ -70,6 +70,10 @@ func (r *Result) try(ctx context.Context, usable bool) {
 		r.found.add(Failed, "scratch volume", "", "%v", err)
 		return
 	}
+	if room := t.scratch.Pool().Available(); room < grownSize {
+		r.found.add(Failed, "scratch volume", "free space in the pool, or use another one", "pool %s has %d bytes for new volumes, %d are needed", t.scratch.Pool().MountPoint, room, grownSize)
+		return
+	}
 	defer t.cleanUp(context.WithoutCancel(ctx))
 	for _, step := range []func(context.Context) error{
 		t.create, t.duplicate, t.export, t.port, t.connect, t.stranger, t.twoHosts, t.grow, t.cut, t.exportAgain,
@@ -104,7 +108,7 @@ func (t *trial) failed(subject string, err error) bool {
 func (t *trial) await(ctx context.Context, done func() bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, t.Patience)
 	defer cancel()
-	tick := time.NewTicker(t.Patience / 100)
+	tick := time.NewTicker(min(t.Patience/100, time.Second/2))
 	defer tick.Stop()
 	for !done() {
 		select {

@@ -53,6 +53,7 @@ func (s *Scratch) Pool() Pool { return s.pool }
 type Seen struct {
 	Volume
 	Comment string
+	AsNamed bool              // the path of its file is shown as it was set
 	HasFile bool              // /file shows its file
 	Free    uint64            // bytes free in its pool
 	Types   map[string]string // kind of JSON value by property
@@ -109,9 +110,9 @@ func (s *Scratch) seen(reply *routeros.Reply) (Seen, error) {
 		return Seen{}, err
 	}
 	if len(rows) != 1 {
-		return Seen{}, fault.Errorf("", fault.NotFound, "the array shows %d disks with its file, not one", len(rows))
+		return Seen{}, fault.Errorf("", fault.NotFound, "the array shows %d disks in its slot, not one", len(rows))
 	}
-	seen := Seen{Comment: rows[0].String("comment"), Types: rows[0].Types()}
+	seen := Seen{Comment: rows[0].String("comment"), AsNamed: rows[0].String("file-path") == "/"+s.file(), Types: rows[0].Types()}
 	if seen.Volume, err = volumeOf(rows[0]); err != nil {
 		return seen, err
 	}
@@ -133,7 +134,7 @@ type Left struct {
 }
 
 // Remove takes the volume away in whatever state it is: export, disk, file, directory or subvolume. It may
-// be repeated. Nothing else is touched: what is removed is known by the path of its file.
+// be repeated. Nothing else is touched: what is removed has a slot or a file of a name that was free before.
 func (s *Scratch) Remove(ctx context.Context) (Left, error) {
 	op := "remove volume " + s.slot
 	reply, err := s.array.run(ctx, telemetry.CommandDiskRemove, s.removeScript)

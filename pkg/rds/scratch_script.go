@@ -24,14 +24,17 @@ func (s *Scratch) file() string { return s.pool.MountPoint + fileOf(s.slot) }
 // secondFile is that of the disk that Duplicate adds.
 func (s *Scratch) secondFile() string { return s.dir() + "/second.img" }
 
-// find is by the file's path: a name of ours alone, whatever the array makes of slot and comment.
-func (s *Scratch) find(file string) string {
+// find is by the slot, which nobody else had when the volume was begun.
+func (s *Scratch) find() string { return fileDisk(s.slot, "") }
+
+// findFile is by the file's path, in case that the array has made another slot of ours.
+func (s *Scratch) findFile(file string) string {
 	return "[/disk find where type=file file-path=" + routeros.Quote("/"+file) + "]"
 }
 
 func (s *Scratch) seenScript(put routeros.Put) string {
 	return join(
-		put("scratch", asJSON+"[/disk print detail as-value proplist="+scratchListed+" where type=file file-path="+routeros.Quote("/"+s.file())+"]]"),
+		put("scratch", asJSON+"[/disk print detail as-value proplist="+scratchListed+" where type=file slot="+routeros.Quote(s.slot)+"]]"),
 		put("files", count(s.file())),
 		put("pool", asJSON+"[/disk print detail as-value proplist=slot,free where mount-point="+routeros.Quote(s.pool.MountPoint)+"]]"),
 	)
@@ -64,22 +67,23 @@ func (s *Scratch) exportScript(token, acl string) routeros.Body {
 }
 
 func (s *Scratch) setScript(properties string) routeros.Body {
-	return func(routeros.Put) string { return "/disk set " + s.find(s.file()) + " " + properties }
+	return func(routeros.Put) string { return "/disk set " + s.find() + " " + properties }
 }
 
 func (s *Scratch) growScript(size uint64) routeros.Body {
 	return s.setScript("file-size=" + strconv.FormatUint(size, 10))
 }
 
-// removeScript takes an export down first: an array may refuse to remove what is exported. A disk whose file
-// is not one of the two of the scratch volume is not even looked for.
+// removeScript takes an export down first: an array may refuse to remove what is exported.
 func (s *Scratch) removeScript(put routeros.Put) string {
 	second := routeros.Quote(s.secondFile())
 	return join(
-		":local rdsD "+s.find(s.file()),
+		":local rdsD "+s.find(),
 		when("[:len $rdsD] > 0", "/disk set $rdsD nvme-tcp-export=no", "/disk remove $rdsD"),
-		":local rdsE "+s.find(s.secondFile()),
+		":local rdsE "+s.findFile(s.secondFile()),
 		when("[:len $rdsE] > 0", "/disk remove $rdsE"),
+		":local rdsF "+s.findFile(s.file()),
+		when("[:len $rdsF] > 0", "/disk set $rdsF nvme-tcp-export=no", "/disk remove $rdsF"),
 		"/file remove [/file find where name="+second+"]",
 		removeFile(s.slot, routeros.Quote(s.file())),
 		s.leftScript(put),

@@ -27,13 +27,14 @@ const (
 	NoExportedGrow Difference = "no-exported-grow" // an exported disk cannot be made larger
 	KeepsNQN       Difference = "keeps-nqn"        // the NQN that was set first stays
 	ShortComments  Difference = "short-comments"   // comments are cut to 255 bytes
+	BarePaths      Difference = "bare-paths"       // file-path comes without its leading slash
 	HidesRights    Difference = "hides-rights"     // /user cannot be read with the policy read alone
 )
 
 // Differences lists all.
 func Differences() []Difference {
 	return []Difference{NoRose, NoBytes, RoundsSizes, TextSizes, UnitSizes, NoACL, IgnoresACL, NoACLList, OneNameACL, SharesSlots,
-		NoExportedGrow, KeepsNQN, ShortComments, HidesRights}
+		NoExportedGrow, KeepsNQN, ShortComments, BarePaths, HidesRights}
 }
 
 func (o Options) differs(d Difference) bool { return slices.Contains(o.Differences, d) }

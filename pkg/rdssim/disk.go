@@ -152,7 +152,12 @@ func (r diskRow) fileValue(name string) (script.Value, bool) {
 	switch name {
 	case "fs":
 		return "-", true
-	case "model", "file-path":
+	case "file-path":
+		if r.array.opts.differs(BarePaths) {
+			return r.File, true
+		}
+		return "/" + r.File, true
+	case "model":
 		return "/" + r.File, true
 	case "size", "file-size":
 		return r.array.opts.sizeShown(r.Size), true
