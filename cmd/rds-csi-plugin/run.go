@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
@@ -138,12 +137,8 @@ func (p *process) newController() (*driver.ControllerConfig, error) {
 	o := p.options
 	metrics := p.telemetry.Metrics()
 	var err error
-	p.console, err = routeros.New(routeros.Config{
-		Address: net.JoinHostPort(o.rds.address, strconv.Itoa(o.rds.port)), User: o.rds.user, KeyFile: o.rds.keyFile,
-		HostKey: o.rds.hostKey, InsecureSkipVerify: o.rds.insecure, Sessions: o.rds.sessions, Metrics: metrics, Log: p.log,
-	})
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--rds-address, --rds-key-file and --rds-host-key: %w", err)}
+	if p.console, err = o.rds.console(metrics, p.log); err != nil {
+		return nil, err
 	}
 	acl := o.rds.hostACL == "on"
 	if !acl {
