@@ -41,7 +41,7 @@ func TestTheProgramKnowsTheFlags(t *testing.T) {
 func TestTheVariablesAreThoseOfTheReference(t *testing.T) {
 	telemetry := read(t, "../../docs/reference/telemetry-environment.md")
 	flags := read(t, "../../docs/reference/flags.md")
-	own := []string{"NODE_NAME", "POD_NAME", "POD_NAMESPACE", "GOMEMLIMIT"}
+	own := []string{"NODE_NAME", "POD_NAME", "POD_NAMESPACE", "POD_UID", "GOMEMLIMIT"}
 	seen := map[string]bool{}
 	each(t, func(t *testing.T, o objects) {
 		for _, pod := range []corev1.PodTemplateSpec{o.controller(t), o.node(t)} {

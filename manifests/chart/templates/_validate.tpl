@@ -17,7 +17,7 @@
 {{- end -}}
 {{- end -}}
 {{- if not (regexMatch "^[A-Za-z0-9]([A-Za-z0-9._-]{0,30}[A-Za-z0-9])?$" $a.name) -}}
-{{- fail (printf "array.name %q: use at most 32 letters, digits, dots, hyphens and underscores" $a.name) -}}
+{{- fail (printf "array.name %q: use at most 32 letters, digits, dots, hyphens and underscores, a letter or digit first and last" $a.name) -}}
 {{- end -}}
 {{- if not $a.secretName -}}
 {{- fail "array.secretName is missing: name the Secret with the array's ssh-key and host-key" -}}
