@@ -78,7 +78,7 @@ func TestCommandsInTheGuides(t *testing.T) {
 		for _, m := range sedLine.FindAllStringSubmatch(text, -1) {
 			found++
 			plain := read(t, filepath.Join("../plain", m[2]))
-			if changed := regexp.MustCompile(m[1]).ReplaceAllString(plain, "ARRAY"); !strings.Contains(changed, "--rds-address=ARRAY\n") {
+			if changed := regexp.MustCompile(m[1]).ReplaceAllString(plain, "ARRAY"); !strings.Contains(changed, "--rds-address=ARRAY\"\n") {
 				t.Errorf("%s: %s does not set the address", path, m[0])
 			}
 		}
