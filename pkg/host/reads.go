@@ -118,26 +118,25 @@ type queue struct {
 	fd      int
 }
 
-// iocb and event are struct iocb and struct io_event of linux/aio_abi.h.
+// iocb and event are struct iocb and struct io_event of linux/aio_abi.h. What has no name here is zero.
 type (
 	iocb struct {
-		data     uint64
-		key      uint32
-		rwFlags  uint32
-		opcode   uint16
-		priority int16
-		fd       uint32
-		buffer   uint64
-		bytes    uint64
-		offset   int64
-		reserved uint64
-		flags    uint32
-		resultFD uint32
+		data   uint64
+		_      [2]uint32 // aio_key, aio_rw_flags
+		opcode uint16
+		_      int16 // aio_reqprio
+		fd     uint32
+		buffer uint64
+		bytes  uint64
+		offset int64
+		_      uint64    // aio_reserved2
+		_      [2]uint32 // aio_flags, aio_resfd
 	}
 	event struct {
-		data, object uint64
-		result       int64
-		result2      int64
+		data   uint64
+		_      uint64 // obj
+		result int64
+		_      int64 // res2
 	}
 )
 
