@@ -2,7 +2,6 @@ package driver
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
@@ -29,13 +28,13 @@ func (s *Staged) AskKubernetes(ctx context.Context) error {
 	if n.cfg.Attachments == nil {
 		return nil
 	}
-	records, listErr := n.cfg.Records.List()
+	records, _ := n.cfg.Records.List() // of one that cannot be read, Look says so
 	for _, r := range records {
 		if err := n.askKubernetes(ctx, r); err != nil {
-			return errors.Join(listErr, err)
+			return err
 		}
 	}
-	return listErr
+	return nil
 }
 
 func (n *node) askKubernetes(ctx context.Context, r *stage.Record) error {
