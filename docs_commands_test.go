@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rdssim"
 )
 
 // A block of commands in the docs has one of these right above it (no reader sees it):
@@ -187,5 +189,15 @@ func TestSimulatorReferenceHasEveryFlag(t *testing.T) {
 	}
 	if len(want) > 0 {
 		t.Errorf("not listed: %v", want)
+	}
+}
+
+func TestSimulatorReferenceHasEveryDifference(t *testing.T) {
+	var listed []rdssim.Difference
+	for _, row := range rows(t, "docs/reference/simulator.md", "## Answers that differ") {
+		listed = append(listed, rdssim.Difference(row[0]))
+	}
+	if !slices.Equal(listed, rdssim.Differences()) {
+		t.Errorf("listed are %v, known are %v", listed, rdssim.Differences())
 	}
 }

@@ -19,8 +19,10 @@ const module = "git.srvlab.io/whiskey/rds-csi-driver/"
 // is translation). A package that is not listed fails the test: say where it stands.
 func arrows() map[string][]string {
 	return map[string][]string{
-		"cmd/rds-csi-plugin":  {"pkg/driver", "pkg/host", "pkg/kube", "pkg/mount", "pkg/nvme", "pkg/rds", "pkg/rdssim", "pkg/reconcile", "pkg/routeros", "pkg/stage", "telemetry", "telemetry/export"},
-		"cmd/rds-sim":         {"pkg/rdssim"},
+		"cmd/rds-csi-plugin": {"pkg/check", "pkg/driver", "pkg/host", "pkg/kube", "pkg/mount", "pkg/nvme", "pkg/rds", "pkg/rdssim", "pkg/reconcile", "pkg/routeros", "pkg/stage", "telemetry", "telemetry/export"},
+		"cmd/rds-sim":        {"pkg/rdssim"},
+		// Judges what array and node answer: as the driver's cmd it looks at both sides, but acts through their packages.
+		"pkg/check":           {"pkg/fault", "pkg/host", "pkg/nvme", "pkg/rds", "pkg/routeros", "telemetry"},
 		"pkg/driver":          {"pkg/fault", "pkg/host", "pkg/mount", "pkg/nvme", "pkg/rds", "pkg/stage", "telemetry"},
 		"pkg/e2e/program":     {},
 		"pkg/fault":           {},

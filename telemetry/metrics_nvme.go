@@ -2,10 +2,8 @@ package telemetry
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
@@ -89,17 +87,14 @@ func (m *Metrics) RecordNVMeReconnect(ctx context.Context, end Reconnect, outage
 	m.check(ctx, listed && m.nvme.outage.record(ctx, end, outage))
 }
 
-// ObserveNVMeControllers makes look the source of rds_csi_nvme_controllers and
-// rds_csi_nvme_connections_active. look returns a count by state and must not block;
-// an error leaves the series out.
-func (m *Metrics) ObserveNVMeControllers(look func() (map[ControllerState]int, error)) error {
+// ObserveNVMeControllers makes last the source of rds_csi_nvme_controllers and
+// rds_csi_nvme_connections_active. last gives the latest count by state and must not block;
+// where it is not known the series are left out.
+func (m *Metrics) ObserveNVMeControllers(last func() (count map[ControllerState]int, known bool)) error {
 	_, err := m.observe(func(_ context.Context, o metric.Observer) error {
-		states, err := look()
-		if err != nil { // returned, it would keep the OTLP reader from sending any metric (sdk/metric, PeriodicReader)
-			otel.Handle(fmt.Errorf("count NVMe controllers: %w", err))
-			return nil
+		if states, known := last(); known {
+			m.nvme.report(o, states)
 		}
-		m.nvme.report(o, states)
 		return nil
 	}, m.nvme.active, m.nvme.controllers)
 	return err

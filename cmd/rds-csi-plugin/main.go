@@ -55,6 +55,8 @@ func dispatch(ctx context.Context, args []string, getenv func(string) string, st
 			return demo(ctx, args[1:], getenv, stdout, stderr)
 		case "release":
 			return release(ctx, args[1:], getenv, stdout)
+		case "check":
+			return checkUp(ctx, args[1:], getenv, stdout)
 		}
 	}
 	o, err := parse(args, getenv, stdout)
@@ -87,6 +89,7 @@ const usageText = `rds-csi-plugin serves CSI for volumes on a MikroTik storage s
   rds-csi-plugin --controller --rds-address ADDRESS ...
   rds-csi-plugin --node --node-id NAME ...
   rds-csi-plugin demo          a volume's whole life on a simulated array; demo -h tells more
+  rds-csi-plugin check ...     look at array and node, and say what is missing; check -h tells more
   rds-csi-plugin release ...   let go of a volume that hangs because it was taken from this node; release -h tells more
 
 Every flag can also be given as an environment variable: --rds-address is RDS_CSI_RDS_ADDRESS.

@@ -39,6 +39,10 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.controllers = reconcile.NewControllers(fabrics, metrics, p.log)
+	if err := metrics.ObserveNVMeControllers(p.controllers.States); err != nil {
+		return nil, err
+	}
 	boot, err := host.BootID()
 	if err != nil {
 		return nil, err
@@ -53,13 +57,10 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 	}
 	if o.devLoopDir == "" {
 		p.watchShutdown(records, mounter, fabrics)
-		return node, metrics.ObserveNVMeControllers(fabrics.States)
+		return node, nil
 	}
 	node.Dev, err = nvme.NewLoop(nvme.LoopConfig{Dir: o.devLoopDir, HostNQN: id.HostNQN(), Metrics: metrics, Log: p.log})
-	if err != nil {
-		return nil, err
-	}
-	return node, metrics.ObserveNVMeControllers(fabrics.States)
+	return node, err
 }
 
 // lockRecords says so if another node plugin has the records. It is no reason not to start: one that was

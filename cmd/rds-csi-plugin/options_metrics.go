@@ -25,6 +25,10 @@ func (o *metricsOptions) check() error {
 		return errors.New("--metrics-tls-key is missing: --metrics-tls-cert needs its private key")
 	case o.tlsKey != "" && o.tlsCert == "":
 		return errors.New("--metrics-tls-cert is missing: --metrics-tls-key needs its certificate")
+	case o.tlsCert != "" && o.address == "":
+		return errors.New("--metrics-address is empty, so nothing is served: leave --metrics-tls-cert and --metrics-tls-key out, or give an address such as :9809")
+	case o.pprof && o.address == "":
+		return errors.New("--metrics-address is empty, so nothing is served: leave --pprof out, or give an address such as :9809")
 	}
 	return nil
 }

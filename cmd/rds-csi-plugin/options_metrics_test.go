@@ -16,6 +16,8 @@ func TestMetricsFlagsThatDoNotFit(t *testing.T) {
 	}{
 		{[]string{"--metrics-tls-cert=a.pem"}, exitUsage, "--metrics-tls-key is missing"},
 		{[]string{"--metrics-tls-key=a.pem"}, exitUsage, "--metrics-tls-cert is missing"},
+		{[]string{"--metrics-address=", "--metrics-tls-cert=a.pem", "--metrics-tls-key=a.pem"}, exitUsage, "--metrics-address is empty"},
+		{[]string{"--metrics-address=", "--pprof"}, exitUsage, "leave --pprof out"},
 		{[]string{"--metrics-tls-cert=" + missing, "--metrics-tls-key=" + missing}, exitFailed, "open " + missing},
 	} {
 		var stderr bytes.Buffer

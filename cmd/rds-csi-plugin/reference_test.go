@@ -74,6 +74,10 @@ func TestFlagsReference(t *testing.T) {
 			_, err := parseDemo(args, noEnvironment, out)
 			return err
 		}),
+		"rds-csi-plugin check": helpText(t, func(args []string, out io.Writer) error {
+			_, err := parseCheck(args, noEnvironment, out)
+			return err
+		}),
 		"rds-csi-plugin release": helpText(t, func(args []string, out io.Writer) error {
 			return release(t.Context(), args, noEnvironment, out)
 		}),

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
@@ -58,20 +57,21 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 
 // process is the driver with all that runs around it.
 type process struct {
-	options   *options
-	log       *zap.Logger
-	level     *telemetry.LogLevel
-	telemetry *export.Telemetry
-	driver    *driver.Driver
-	backend   *reconcile.Backend  // nil without a controller
-	console   *routeros.Client    // nil without a controller
-	staged    *reconcile.Node     // nil without a node
-	lock      io.Closer           // of the node's records; nil without one
-	events    nvme.Wakeups        // nil without a node, or where the kernel's events cannot be had
-	shutdown  *reconcile.Shutdown // nil without a node, and with --dev-loop-dir
-	logind    *host.Logind        // nil without a node, and with --dev-loop-dir
-	api       *kube.Client        // nil without an API server
-	posts     *kube.Events        // nil without an API server
+	options     *options
+	log         *zap.Logger
+	level       *telemetry.LogLevel
+	telemetry   *export.Telemetry
+	driver      *driver.Driver
+	backend     *reconcile.Backend     // nil without a controller
+	console     *routeros.Client       // nil without a controller
+	staged      *reconcile.Node        // nil without a node
+	controllers *reconcile.Controllers // nil without a node
+	lock        io.Closer              // of the node's records; nil without one
+	events      nvme.Wakeups           // nil without a node, or where the kernel's events cannot be had
+	shutdown    *reconcile.Shutdown    // nil without a node, and with --dev-loop-dir
+	logind      *host.Logind           // nil without a node, and with --dev-loop-dir
+	api         *kube.Client           // nil without an API server
+	posts       *kube.Events           // nil without an API server
 }
 
 // newProcess wires the driver from the leaves up. Nothing listens, dials or runs before run.
@@ -137,12 +137,8 @@ func (p *process) newController() (*driver.ControllerConfig, error) {
 	o := p.options
 	metrics := p.telemetry.Metrics()
 	var err error
-	p.console, err = routeros.New(routeros.Config{
-		Address: net.JoinHostPort(o.rds.address, strconv.Itoa(o.rds.port)), User: o.rds.user, KeyFile: o.rds.keyFile,
-		HostKey: o.rds.hostKey, InsecureSkipVerify: o.rds.insecure, Sessions: o.rds.sessions, Metrics: metrics, Log: p.log,
-	})
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--rds-address, --rds-key-file and --rds-host-key: %w", err)}
+	if p.console, err = o.rds.console(metrics, p.log); err != nil {
+		return nil, err
 	}
 	acl := o.rds.hostACL == "on"
 	if !acl {
@@ -173,6 +169,7 @@ func (p *process) run(ctx context.Context, listener net.Listener) error {
 	}
 	if p.staged != nil {
 		running.Go(func() { p.staged.Run(loops) })
+		running.Go(func() { p.controllers.Run(loops) })
 	}
 	if p.api != nil {
 		p.runKube(loops, &running)

@@ -34,6 +34,16 @@ func (p *pools) Set(text string) error {
 	return nil
 }
 
+// differences collects repeated --differ flags.
+type differences []rdssim.Difference
+
+func (d *differences) String() string { return "" }
+
+func (d *differences) Set(text string) error {
+	*d = append(*d, rdssim.Difference(text))
+	return nil
+}
+
 type settings struct {
 	array   rdssim.Options
 	control string
@@ -54,6 +64,7 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	set.Var((*pools)(&s.array.Pools), "pool", "file system as NAME:btrfs|xfs|ext4:SIZE, may be repeated (default storage-pool:btrfs:100G)")
 	set.StringVar(&s.array.User, "user", "csi", "user that may log in")
 	set.StringVar(&s.array.HostKeyType, "host-key-type", "ed25519", "ed25519 or rsa")
+	set.Var((*differences)(&s.array.Differences), "differ", "answer otherwise than by default, such as no-acl-list, may be repeated")
 	set.StringVar(&s.control, "control-address", "127.0.0.1:0", "loopback address of the HTTP control interface, empty for none")
 	if err := set.Parse(args); err != nil {
 		if err == flag.ErrHelp {
@@ -92,7 +103,7 @@ func (s settings) checkOptions() error {
 		return nil
 	}
 	subject, _, _ := strings.Cut(err.Error(), " \"")
-	flags := map[string]string{"version": "--version", "export": "--export", "host key type": "--host-key-type"}
+	flags := map[string]string{"version": "--version", "export": "--export", "host key type": "--host-key-type", "difference": "--differ"}
 	if name, known := flags[subject]; known {
 		return usagef("flag %s: %v", name, err)
 	}

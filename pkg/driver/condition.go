@@ -37,16 +37,18 @@ type Condition struct {
 type view struct {
 	status func(r *stage.Record) (nvme.Status, error)
 	at     func(path string) (host.MountPoint, bool, error)
-	others []*stage.Record // of this node
+	others func() []*stage.Record // of this node
 }
 
 // now is the view of one volume as it is at this moment.
 func (n *node) now(ctx context.Context) view {
-	others, _ := n.cfg.Records.List() // of one that cannot be read it is not known to have a device
 	return view{
 		status: func(r *stage.Record) (nvme.Status, error) { return n.connectorOf(r).Status(ctx, r.NQN, r.HostNQN) },
 		at:     n.cfg.Mounter.At,
-		others: others,
+		others: func() []*stage.Record {
+			others, _ := n.cfg.Records.List() // of one that cannot be read it is not known to have a device
+			return others
+		},
 	}
 }
 
@@ -179,8 +181,9 @@ func (n *node) heldBy(r *stage.Record, v view) []string {
 	if len(r.Former) == 0 || r.Block {
 		return nil
 	}
+	others := v.others()
 	return slices.DeleteFunc(slices.Clone(r.Former), func(name string) bool {
-		reused := slices.ContainsFunc(v.others, func(o *stage.Record) bool { return o.BootID == n.cfg.BootID && filepath.Base(o.Device) == name })
+		reused := slices.ContainsFunc(others, func(o *stage.Record) bool { return o.BootID == n.cfg.BootID && filepath.Base(o.Device) == name })
 		return reused || !n.cfg.Mounter.Held(r.FSType, name)
 	})
 }

@@ -12,17 +12,18 @@ import (
 
 // use makes the connected device ready to be published. repeat tells that it was already.
 func (s *staging) use(ctx context.Context, dev nvme.Device) (repeat bool, err error) {
-	mounts, err := s.node.cfg.Mounter.MountsOf(dev.Num)
+	mounts, err := s.node.cfg.Mounter.Picture()
 	if err != nil {
 		return false, err
 	}
-	if s.record.Format == stage.Formatting && (s.record.Block || len(mounts) > 0) {
+	inUse := mounts.Shows(dev.Num)
+	if s.record.Format == stage.Formatting && (s.record.Block || inUse) {
 		return false, fault.Errorf("", fault.Precondition, "its mkfs on this node was interrupted, and it is now raw or mounted: unstage it first, which wipes what mkfs left")
 	}
 	if s.record.Block {
 		return true, nil
 	}
-	at, mounted, err := s.node.cfg.Mounter.At(s.record.StagingPath)
+	at, mounted, err := mounts.At(s.record.StagingPath)
 	if err != nil {
 		return false, err
 	}
@@ -30,8 +31,8 @@ func (s *staging) use(ctx context.Context, dev nvme.Device) (repeat bool, err er
 		return false, fault.Errorf("", fault.StaleMount, "%s is mounted from device %s, and the volume is device %s (%s) now; "+
 			"nothing was done to either", s.record.StagingPath, at.Device(), dev.Num, dev.Path)
 	}
-	if len(mounts) > 0 { // a mounted device is never probed, checked or formatted
-		return s.mount(ctx, dev)
+	if inUse { // a mounted device is never probed, checked or formatted
+		return s.mount(ctx, dev, nil)
 	}
 	held, err := s.node.cfg.Mounter.Hold(ctx, dev.Path, dev.Num)
 	if err != nil {
@@ -40,15 +41,15 @@ func (s *staging) use(ctx context.Context, dev nvme.Device) (repeat bool, err er
 	s.held.Store(true)
 	defer func() {
 		s.held.Store(false) // a mount that is still under way asks for all again
-		_ = held.Close()    // nothing was written through it
+		held.Close()
 	}()
 	if err := s.prepare(ctx, dev); err != nil {
 		return false, err
 	}
-	return s.mount(ctx, dev)
+	return s.mount(ctx, dev, held)
 }
 
-func (s *staging) mount(ctx context.Context, dev nvme.Device) (repeat bool, err error) {
+func (s *staging) mount(ctx context.Context, dev nvme.Device, held *mount.Held) (repeat bool, err error) {
 	mounter := s.node.cfg.Mounter
 	if s.unsaved { // a mount is told to be ours by the device in the record
 		if err := s.save(); err != nil {
@@ -57,7 +58,7 @@ func (s *staging) mount(ctx context.Context, dev nvme.Device) (repeat bool, err 
 	}
 	repeat, err = mounter.Mount(ctx, mount.MountRequest{
 		Device: dev.Path, Num: dev.Num, Target: s.record.StagingPath,
-		FSType: s.record.FSType, Options: s.record.MountFlags, ReadOnly: s.record.ReadOnly, Live: s.live(dev),
+		FSType: s.record.FSType, Options: s.record.MountFlags, ReadOnly: s.record.ReadOnly, Live: s.live(dev), Held: held,
 	})
 	if err != nil {
 		return false, err

@@ -62,7 +62,7 @@ func (n *node) picture(ctx context.Context, records []*stage.Record) (view, erro
 		}
 		statuses[conn] = found
 	}
-	at, err := n.cfg.Mounter.Picture()
+	mounts, err := n.cfg.Mounter.Picture()
 	return view{
 		status: func(r *stage.Record) (nvme.Status, error) {
 			if r.HostNQN != n.cfg.ID.HostNQN() { // of an identity this node had before
@@ -74,7 +74,7 @@ func (n *node) picture(ctx context.Context, records []*stage.Record) (view, erro
 			}
 			return s.Status, s.Err
 		},
-		at: at, others: records,
+		at: mounts.At, others: func() []*stage.Record { return records },
 	}, err
 }
 

@@ -21,7 +21,9 @@ func startArray(t *testing.T, o rdssim.Options) *rdssim.Array {
 	if o.Dir == "" {
 		o.Dir = filepath.Join(t.TempDir(), "array")
 	}
-	o.Pools = []rdssim.Pool{{Name: "storage-pool", FS: "btrfs", Size: 1 << 40}}
+	if len(o.Pools) == 0 {
+		o.Pools = []rdssim.Pool{{Name: "storage-pool", FS: "btrfs", Size: 1 << 40}}
+	}
 	array, err := rdssim.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -44,12 +46,17 @@ type service struct {
 // startController runs the driver's controller against an array. Later flags win.
 func startController(t *testing.T, array *rdssim.Array, env []string, flags ...string) *service {
 	t.Helper()
-	dir := t.TempDir()
-	address := program.FreeAddress(t)
+	return startDriver(t, env, append(append([]string{"--controller"}, array.DriverFlags()...), flags...)...)
+}
+
+// startDriver runs the driver with a socket and a metrics port of its own. Later flags win.
+func startDriver(t *testing.T, env []string, flags ...string) *service {
+	t.Helper()
+	dir, address := t.TempDir(), program.FreeAddress(t)
 	args := append([]string{
-		"--controller", "--cluster-id=e2e", "--endpoint=unix://" + filepath.Join(dir, "csi.sock"), "--metrics-address=" + address,
-	}, array.DriverFlags()...)
-	s := &service{Process: program.Begin(t, built("rds-csi-plugin"), env, append(args, flags...)...), metrics: "http://" + address}
+		"--cluster-id=e2e", "--endpoint=unix://" + filepath.Join(dir, "csi.sock"), "--metrics-address=" + address,
+	}, flags...)
+	s := &service{Process: program.Begin(t, built("rds-csi-plugin"), env, args...), metrics: "http://" + address}
 	program.Await(t, "the driver serves", func() bool { return strings.Contains(s.Stderr.String(), "serving CSI") })
 	conn, err := grpc.NewClient("unix://"+filepath.Join(dir, "csi.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

@@ -22,9 +22,8 @@ type Device interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
-	// Prefetch asks the kernel to begin to read n bytes at off, and promises nothing: what failed is read again,
-	// and reported, by ReadAt.
-	Prefetch(off, n int64)
+	// ReadEach shows look what is in each range, and ends with the first error (BlockDevice.ReadEach).
+	ReadEach(ranges []Range, look func(Range, []byte) error) error
 	Sync() error
 	Info() (BlockInfo, error)
 }
@@ -102,11 +101,6 @@ func (b *BlockDevice) identify() error {
 
 // ReadAt implements io.ReaderAt.
 func (b *BlockDevice) ReadAt(p []byte, off int64) (int, error) { return b.file.ReadAt(p, off) }
-
-// Prefetch implements Device. It returns once the reads are on their way, so that many go on at a time.
-func (b *BlockDevice) Prefetch(off, n int64) {
-	_ = b.control(func(fd int) error { return unix.Fadvise(fd, off, n, unix.FADV_WILLNEED) })
-}
 
 // WriteAt implements io.WriterAt; Sync makes it last.
 func (b *BlockDevice) WriteAt(p []byte, off int64) (int, error) { return b.file.WriteAt(p, off) }

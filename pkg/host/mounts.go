@@ -27,6 +27,7 @@ type MountPoint struct {
 	Source       string
 	Options      []string // of this mount
 	SuperOptions []string // of the file system
+	Shared       bool     // mounts below it show in the mount namespaces it is shared with (mount_namespaces(7))
 	// NodeDev is the number of the device node that is bound to the file Path; zero for every
 	// other mount, and where several are at one path for all but the topmost.
 	NodeDev DevNum
@@ -138,6 +139,7 @@ func parseMounts(r io.Reader, number func(path string) (DevNum, bool)) ([]MountP
 			Source:       info.Source,
 			Options:      strings.Split(info.Options, ","),
 			SuperOptions: strings.Split(info.VFSOptions, ","),
+			Shared:       strings.Contains(info.Optional, "shared:"),
 		}
 		if point.FSType == "btrfs" && point.Dev.Major == 0 {
 			if dev, ok := number(point.Source); ok {

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
 
 // Alive is nil only while the device with that number is still this volume's and its controller is
@@ -26,19 +26,31 @@ func (a Alive) ask(ctx context.Context) error {
 	return a(ctx)
 }
 
-// Hold opens a device for the time of several steps: name and number go to no other disk between them, and
-// the kernel keeps what one has read for the next.
-func (m *Mounter) Hold(ctx context.Context, path string, num host.DevNum) (io.Closer, error) {
+// Held is a device that is open for the time of several steps: name and number go to no other disk between
+// them, and the kernel keeps what one has read for the next.
+type Held struct {
+	device host.Device
+}
+
+// Hold opens a device and compares its number. Another device with that name is counted as a refusal to
+// format: it would have been, had the look for a file system begun.
+func (m *Mounter) Hold(ctx context.Context, path string, num host.DevNum) (*Held, error) {
 	device, err := m.open(ctx, path, false, false)
 	if err != nil {
 		return nil, fault.E("open "+path, fault.Unavailable, err)
 	}
 	if _, err := verify(device, num); err != nil {
 		device.Close()
+		if errors.Is(err, errOtherDevice) {
+			m.noteDecision(ctx, path, telemetry.FormatRefusedIdentity, err.Error())
+		}
 		return nil, fault.Wrap("open "+path, err)
 	}
-	return device, nil
+	return &Held{device}, nil
 }
+
+// Close lets go of the device. Nothing was written through it, so that there is nothing to fail.
+func (h *Held) Close() { _ = h.device.Close() }
 
 // pin opens a device and makes sure that it is the volume's. Until it is closed the kernel gives
 // neither its name nor its number to another disk.

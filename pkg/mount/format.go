@@ -85,9 +85,13 @@ func (m *Mounter) decideFormat(ctx context.Context, op string, r FormatRequest) 
 	if p.found != "" {
 		span.Set(telemetry.FilesystemType(p.found))
 	}
-	m.metrics.RecordFormatDecision(ctx, decision)
-	telemetry.Event(ctx, m.log, "rds_csi.format.decision", telemetry.DecisionAttr(decision), telemetry.ReasonAttr(reason), telemetry.Device(r.Device))
+	m.noteDecision(ctx, r.Device, decision, reason)
 	return pin, p.outcome, err
+}
+
+func (m *Mounter) noteDecision(ctx context.Context, device string, decision telemetry.FormatDecision, reason string) {
+	m.metrics.RecordFormatDecision(ctx, decision)
+	telemetry.Event(ctx, m.log, "rds_csi.format.decision", telemetry.DecisionAttr(decision), telemetry.ReasonAttr(reason), telemetry.Device(device))
 }
 
 // confirmFormat looks again after mkfs ended with 0, at the device, which is held open, and not at what

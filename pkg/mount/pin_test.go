@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,27 @@ func TestIdentityIsAskedWhileTheDeviceIsHeld(t *testing.T) {
 				t.Errorf("asked %d times, while the device was held %d times", asked, pinned)
 			}
 		})
+	}
+}
+
+// The number moved between the connect and the hold: that is as much a refusal as one that the probe meets.
+func TestAHoldOfAnotherDeviceIsCountedAsRefused(t *testing.T) {
+	n := newNode(t)
+	other := number()
+	other.Minor++
+	if held, err := n.m.Hold(t.Context(), device, other); fault.KindOf(err) != fault.Unavailable || held != nil {
+		t.Errorf("held %v, error %v", held, err)
+	}
+	if got := n.decisions(); !slices.Equal(got, []string{"refused_identity"}) {
+		t.Errorf("decisions %q", got)
+	}
+	held, err := n.m.Hold(t.Context(), device, number())
+	if err != nil {
+		t.Fatal(err)
+	}
+	held.Close()
+	if got := n.decisions(); len(got) != 1 {
+		t.Errorf("decisions %q: to hold a device decides nothing", got)
 	}
 }
 

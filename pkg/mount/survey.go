@@ -16,7 +16,7 @@ const (
 
 	headBytes   = 2 * mib // superblocks, partition tables, LUKS and LVM headers
 	tailBytes   = 1 * mib // backup GPT, MD RAID, ZFS labels
-	blockBytes  = 4 * kib
+	blockBytes  = host.BlockAlign
 	sampleCount = 256
 )
 
@@ -70,12 +70,15 @@ func samples(size uint64) []region {
 	return clip(regions, size)
 }
 
-// clip cuts regions at the end of the device and drops what lies beyond.
+// clip widens regions to whole blocks, as they are read past the page cache, cuts them at the end of the
+// device and drops what lies beyond.
 func clip(regions []region, size uint64) []region {
 	clipped := regions[:0]
 	for _, r := range regions {
 		if r.off < size {
-			clipped = append(clipped, region{r.off, min(r.len, size-r.off)})
+			off := r.off / blockBytes * blockBytes
+			end := min((r.off+r.len+blockBytes-1)/blockBytes*blockBytes, size)
+			clipped = append(clipped, region{off, end - off})
 		}
 	}
 	return clipped
@@ -88,46 +91,30 @@ type errNotZero struct {
 
 func (e *errNotZero) Error() string { return fmt.Sprintf("there is data near byte %d", e.off) }
 
-const (
-	pieceBytes = 128 * kib // what is read at once
-	readAhead  = 32        // pieces the kernel reads while one is looked at: at most 4 MiB
-)
+// pieceBytes is what is read at once.
+const pieceBytes = 128 * kib
 
 // surveyZero reads all regions. It is nil only when every byte could be read and is zero.
-//
-// Most regions are single blocks all over the device, so that reading one after the other costs a round
-// trip each: the kernel is told of the next ones in advance.
 func surveyZero(ctx context.Context, device host.Device, regions []region) error {
-	pieces := split(regions)
-	buffer, zero := make([]byte, pieceBytes), make([]byte, pieceBytes)
-	told := 0
-	for i, r := range pieces {
+	zero := make([]byte, pieceBytes)
+	return device.ReadEach(split(regions), func(r host.Range, data []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		for ; told < min(i+readAhead, len(pieces)); told++ {
-			device.Prefetch(int64(pieces[told].off), int64(pieces[told].len))
+		if !bytes.Equal(data, zero[:r.Len]) {
+			return &errNotZero{off: uint64(r.Off)}
 		}
-		piece := buffer[:r.len]
-		if n, err := device.ReadAt(piece, int64(r.off)); n < len(piece) {
-			return fmt.Errorf("read %d bytes at %d: got %d: %w", r.len, r.off, n, err)
-		}
-		if !bytes.Equal(piece, zero[:r.len]) {
-			return &errNotZero{off: r.off}
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // split cuts regions into pieces of at most pieceBytes.
-func split(regions []region) []region {
-	var pieces []region
+func split(regions []region) []host.Range {
+	var pieces []host.Range
 	for _, r := range regions {
-		for r.len > pieceBytes {
-			pieces = append(pieces, region{r.off, pieceBytes})
-			r = region{r.off + pieceBytes, r.len - pieceBytes}
+		for off := r.off; off < r.off+r.len; off += pieceBytes {
+			pieces = append(pieces, host.Range{Off: int64(off), Len: int64(min(pieceBytes, r.off+r.len-off))})
 		}
-		pieces = append(pieces, r)
 	}
 	return pieces
 }

@@ -3,6 +3,8 @@ package mount
 import (
 	"slices"
 	"testing"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 )
 
 func TestSurveyLooksWhereFileSystemsLeaveTheirMarks(t *testing.T) {
@@ -22,7 +24,7 @@ func TestSurveyLooksWhereFileSystemsLeaveTheirMarks(t *testing.T) {
 			t.Errorf("%s: nobody looks at byte %d", name, off)
 		}
 	}
-	if covers(200*mib) || len(looked) > 400 {
+	if covers(201*mib) || len(looked) > 400 {
 		t.Errorf("%d regions: that is no survey any more", len(looked))
 	}
 }
@@ -45,6 +47,17 @@ func TestSurveyStaysOnSmallDevices(t *testing.T) {
 		for _, r := range append(signatures(size), samples(size)...) {
 			if r.len == 0 || r.off+r.len > size {
 				t.Errorf("size %d: region at %d of %d bytes", size, r.off, r.len)
+			}
+		}
+	}
+}
+
+// What is read past the page cache has to be whole blocks.
+func TestSurveyLooksAtWholeBlocks(t *testing.T) {
+	for _, size := range []uint64{4096, 3*mib + 512, 64*mib + 4096, 300 * gib} {
+		for _, r := range split(surveyed(size)) {
+			if r.Off%host.BlockAlign != 0 || r.Len%host.BlockAlign != 0 && uint64(r.Off+r.Len) != size || r.Len > int64(pieceBytes) || r.Len == 0 {
+				t.Errorf("size %d: %+v", size, r)
 			}
 		}
 	}

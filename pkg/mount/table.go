@@ -28,21 +28,35 @@ func (m *Mounter) At(path string) (host.MountPoint, bool, error) {
 	return layers[len(layers)-1], true, nil
 }
 
-// Picture reads the mount table once, and gives At of that moment: for who looks at many paths.
-func (m *Mounter) Picture() (at func(path string) (host.MountPoint, bool, error), err error) {
+// Picture is the mount table of one moment, for who asks more than one thing of it.
+type Picture struct {
+	mounter *Mounter
+	table   []host.MountPoint
+}
+
+// Picture reads the mount table once.
+func (m *Mounter) Picture() (Picture, error) {
 	table, err := m.Table()
+	return Picture{mounter: m, table: table}, err
+}
+
+// At is Mounter.At of that moment.
+func (p Picture) At(path string) (point host.MountPoint, found bool, err error) {
+	path, err = p.mounter.Canonical(path)
 	if err != nil {
-		return nil, err
+		return host.MountPoint{}, false, err
 	}
-	top := make(map[string]host.MountPoint, len(table))
-	for _, point := range table { // the last at a path is on top
-		top[point.Path] = point
+	for _, point := range slices.Backward(p.table) { // the last at a path is on top
+		if point.Path == path {
+			return point, true, nil
+		}
 	}
-	return func(path string) (host.MountPoint, bool, error) {
-		path, err := m.Canonical(path)
-		point, found := top[path]
-		return point, found && err == nil, err
-	}, nil
+	return host.MountPoint{}, false, nil
+}
+
+// Shows tells whether a file system of the device num was mounted anywhere.
+func (p Picture) Shows(num host.DevNum) bool {
+	return slices.ContainsFunc(p.table, func(point host.MountPoint) bool { return point.Dev == num })
 }
 
 // layers are the mounts exactly at path, the topmost last.

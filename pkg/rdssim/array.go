@@ -111,11 +111,11 @@ func (a *Array) prepare() error {
 	if a.version, err = parseRelease(a.opts.Version); err != nil {
 		return err
 	}
-	if a.tree, err = newTree(a.version); err != nil {
+	if a.tree, err = newTree(a.version, !a.opts.differs(NoRose)); err != nil {
 		return err
 	}
 	a.tables = map[string]*table{}
-	for _, t := range []*table{a.diskTable(), a.fileTable(), a.subvolumeTable(), a.filesystemTable()} {
+	for _, t := range append(a.accountTables(), a.diskTable(), a.fileTable(), a.subvolumeTable(), a.filesystemTable(), a.packageTable()) {
 		a.tables[t.path] = t
 	}
 	a.commands = a.menus()

@@ -16,7 +16,8 @@ type command func(call *script.Call) (script.Value, error)
 type console struct {
 	array *Array
 	// full is the injected fault that the disk has no space.
-	full bool
+	full   bool
+	rights []string // the policies of who gives the commands
 }
 
 func (c console) Kind(path string) script.Kind { return c.array.tree.kinds[path] }
@@ -47,6 +48,9 @@ func (c console) Run(ctx context.Context, call *script.Call) (script.Value, erro
 	run, known := c.array.commands[path]
 	if !known {
 		return nil, script.Errorf("failure: the simulated array does not carry out %s", path)
+	}
+	if err := c.array.opts.permitted(c.rights, call); err != nil {
+		return nil, err
 	}
 	if err := checkArguments(call); err != nil {
 		return nil, err
@@ -82,8 +86,8 @@ func checkArguments(call *script.Call) error {
 
 // exec runs the lines of an exec text and returns what it prints, and whether
 // its last command failed.
-func (a *Array) exec(ctx context.Context, text string, full bool) (output string, failed bool) {
-	c := console{array: a, full: full}
+func (a *Array) exec(ctx context.Context, text string, full bool, rights []string) (output string, failed bool) {
+	c := console{array: a, full: full, rights: rights}
 	var out strings.Builder
 	print := func(s string) { out.WriteString(s) }
 	for line := range strings.SplitSeq(text, "\n") {
@@ -106,10 +110,10 @@ func (a *Array) exec(ctx context.Context, text string, full bool) (output string
 	return out.String(), failed
 }
 
-// Run carries out console text as if it had come over SSH, without faults and
-// latency, and returns what it prints.
+// Run carries out console text as if it had come over SSH from who may do
+// everything, without faults and latency, and returns what it prints.
 func (a *Array) Run(ctx context.Context, text string) string {
-	output, _ := a.exec(ctx, text, false)
+	output, _ := a.exec(ctx, text, false, everything)
 	return output
 }
 
@@ -147,6 +151,14 @@ func (a *Array) menus() map[string]command {
 		"/system/identity/print":       a.identityPrint,
 		"/system/identity/get":         a.identityGet,
 		"/system/identity/set":         a.changing(a.identitySet),
+		"/disk/settings/print":         a.settingsPrint,
+		"/disk/settings/get":           a.settingsGet,
+		"/disk/settings/set":           a.changing(a.settingsSet),
+		"/user/add":                    a.changing(a.userAdd),
+		"/user/remove":                 a.changing(a.userRemove),
+		"/user/group/add":              a.changing(a.groupAdd),
+		"/user/group/set":              a.changing(a.groupSet),
+		"/user/ssh-keys/add":           a.changing(a.keyAdd),
 	}
 	for path, t := range a.tables {
 		commands[path+"/print"] = t.print

@@ -152,10 +152,15 @@ func (r diskRow) fileValue(name string) (script.Value, bool) {
 	switch name {
 	case "fs":
 		return "-", true
-	case "model", "file-path":
+	case "file-path":
+		if r.array.opts.differs(BarePaths) {
+			return r.File, true
+		}
+		return "/" + r.File, true
+	case "model":
 		return "/" + r.File, true
 	case "size", "file-size":
-		return int64(r.Size), true
+		return r.array.opts.sizeShown(r.Size), true
 	case "file-offset":
 		n, _ := strconv.ParseInt(orDefault(r.Set[name], "0"), 10, 64)
 		return n, true

@@ -44,12 +44,15 @@ func (a *Array) applyOne(d *disk, name, text string, before *disk) error {
 	case "file-path":
 		return applyPath(d, text)
 	case "file-size":
-		return applySize(d, text, before)
+		return a.applySize(d, text, before)
 	}
 	if _, known := diskDefaults[name]; !known {
 		return script.Errorf("failure: the simulated array does not know argument %s", name)
 	}
 	value, err := canonical(name, text)
+	if err == nil {
+		value, err = a.opts.accepted(name, value, d.Set[name])
+	}
 	if err != nil {
 		return err
 	}
@@ -80,11 +83,11 @@ func applyPath(d *disk, text string) error {
 	return nil
 }
 
-func applySize(d *disk, text string, before *disk) error {
+func (a *Array) applySize(d *disk, text string, before *disk) error {
 	if before == nil || text == "auto" {
 		return nil
 	}
-	size, ok := parseSize(text)
+	size, ok := a.opts.sizeAsked(text)
 	if !ok || size == 0 || d.Type != "file" {
 		return script.Errorf("invalid value for argument file-size")
 	}

@@ -55,7 +55,7 @@ func (a *Array) exportOf(d *disk) (export, bool) {
 		NQN:   a.nqn(d),
 		Port:  a.port(d),
 		Path:  a.files.hostPath(d.File),
-		Hosts: hosts(d.Set["nvme-tcp-server-allow-host-name"]),
+		Hosts: a.opts.allowedHosts(d.Set["nvme-tcp-server-allow-host-name"]),
 		Size:  d.Size,
 		Slot:  d.Slot,
 		UUID:  d.UUID,

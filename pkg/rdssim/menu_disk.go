@@ -89,7 +89,7 @@ func (a *Array) placeFile(d *disk, call *script.Call) error {
 	d.File = name
 	size := script.Text(call.Args["file-size"])
 	if size != "" && size != "auto" {
-		d.Size, ok = parseSize(size)
+		d.Size, ok = a.opts.sizeAsked(size)
 		if !ok || d.Size == 0 {
 			return script.Errorf("invalid value for argument file-size")
 		}
@@ -109,7 +109,7 @@ func (a *Array) checkDisk(d *disk) error {
 		if other.ID == d.ID {
 			continue
 		}
-		if other.Slot == d.Slot || d.File != "" && other.File == d.File {
+		if other.Slot == d.Slot && !a.opts.differs(SharesSlots) || d.File != "" && other.File == d.File {
 			return script.Errorf("failure: already have such entry")
 		}
 		if d.exported() && other.exported() && a.nqn(other) == a.nqn(d) && a.port(other) == a.port(d) {
@@ -189,6 +189,8 @@ func (a *Array) grow(before, after *disk) error {
 	}
 	n := a.files.nodes[after.File]
 	switch {
+	case after.exported() && a.opts.differs(NoExportedGrow):
+		return script.Errorf("could not unmount, stop using it first")
 	case n == nil:
 		return script.Errorf("failure: could not open /%s", after.File)
 	case after.Size < before.Size:

@@ -31,7 +31,8 @@ type Options struct {
 	// Pools are the file systems of the array, by default one Btrfs of 100 GiB
 	// named storage-pool.
 	Pools []Pool
-	// User may log in with the generated client key, by default csi.
+	// User may log in with the generated client key, by default csi. A new one gets a group of
+	// his own, with the policies that docs/guides/prepare-the-array.md gives.
 	User string
 	// HostKeyType is ed25519 (default) or rsa.
 	HostKeyType string
@@ -40,6 +41,8 @@ type Options struct {
 	// StrictRemove refuses to remove an item that is exported. What the real
 	// array does is not known; the default allows it.
 	StrictRemove bool
+	// Differences are ways in which this array answers otherwise than by default.
+	Differences []Difference
 	// Seed makes what is unreliable repeatable: exit statuses, garbled
 	// replies, the order of exports after a reboot.
 	Seed uint64
@@ -141,7 +144,7 @@ func (o Options) check() error {
 	if !slices.Contains([]string{"ed25519", "rsa"}, o.HostKeyType) {
 		return fmt.Errorf("host key type %q is not ed25519 or rsa", o.HostKeyType)
 	}
-	return nil
+	return o.checkDifferences()
 }
 
 // Validate reports what Start would refuse, without touching the directory.

@@ -1,9 +1,7 @@
 package rdssim
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"net"
 
 	"go.uber.org/zap"
@@ -11,7 +9,7 @@ import (
 )
 
 // serverConfig has the banner of the real array, which names no version, and
-// lets in one user with one key.
+// lets in users with keys.
 func (a *Array) serverConfig() (*ssh.ServerConfig, error) {
 	host, err := keyPair(a.opts.Dir, "host_key", a.opts.HostKeyType)
 	if err != nil {
@@ -22,12 +20,11 @@ func (a *Array) serverConfig() (*ssh.ServerConfig, error) {
 		return nil, err
 	}
 	a.hostKey = host.PublicKey()
-	allowed := client.PublicKey().Marshal()
 	config := &ssh.ServerConfig{
 		ServerVersion: "SSH-2.0-ROSSSH",
 		PublicKeyCallback: func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-			if meta.User() != a.opts.User || !bytes.Equal(key.Marshal(), allowed) {
-				return nil, fmt.Errorf("login failure for user %s from %s via ssh", meta.User(), meta.RemoteAddr())
+			if err := a.mayLogIn(meta, key, client.PublicKey()); err != nil {
+				return nil, err
 			}
 			if a.strikes(AuthRefused, "") {
 				return nil, errors.New("login refused by an injected fault")
@@ -88,12 +85,18 @@ func (a *Array) serve(conn net.Conn) {
 		}
 	})
 	for channel := range channels {
-		a.wg.Go(func() { a.channel(conn, channel) })
+		a.wg.Go(func() { a.channel(peer{conn, sshConn.User()}, channel) })
 	}
 }
 
+// peer is a connection and who has logged in on it.
+type peer struct {
+	net.Conn
+	user string
+}
+
 // channel opens one session, within the limit.
-func (a *Array) channel(conn net.Conn, offered ssh.NewChannel) {
+func (a *Array) channel(conn peer, offered ssh.NewChannel) {
 	if offered.ChannelType() != "session" {
 		refuse(offered, ssh.UnknownChannelType, "only sessions")
 		return
@@ -129,7 +132,7 @@ func refuseAll(requests <-chan *ssh.Request) {
 }
 
 // requests waits for the exec and carries it out; false: it hangs.
-func (a *Array) requests(conn net.Conn, channel ssh.Channel, requests <-chan *ssh.Request) bool {
+func (a *Array) requests(conn peer, channel ssh.Channel, requests <-chan *ssh.Request) bool {
 	for request := range requests {
 		if request.Type == "exec" {
 			return a.session(conn, channel, request)

@@ -20,7 +20,7 @@ type Exec struct {
 }
 
 // session carries out the one exec of a session; false: it is to hang.
-func (a *Array) session(conn net.Conn, channel ssh.Channel, request *ssh.Request) bool {
+func (a *Array) session(conn peer, channel ssh.Channel, request *ssh.Request) bool {
 	var payload struct{ Command string }
 	if err := ssh.Unmarshal(request.Payload, &payload); err != nil {
 		reply(request, false)
@@ -36,7 +36,7 @@ func (a *Array) session(conn net.Conn, channel ssh.Channel, request *ssh.Request
 	if a.strikes(Hang, text) {
 		return false
 	}
-	output, failed := a.exec(a.ctx, text, a.strikes(NoSpace, text))
+	output, failed := a.exec(a.ctx, text, a.strikes(NoSpace, text), a.allowed(conn.user))
 	a.remember(Exec{Command: text, Output: output, At: started})
 	a.opts.Logger.Info("console", zap.String("command", text), zap.String("output", output),
 		zap.Duration("took", a.now().Sub(started)))

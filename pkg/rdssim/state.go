@@ -20,6 +20,8 @@ type header struct {
 	NextID     int      `json:"next_id"`
 	Subvolumes []subvol `json:"subvolumes"`
 	Shared     []string `json:"shared"` // files whose blocks belong to a snapshot's source
+	accounts
+	Settings map[string]string `json:"settings,omitempty"` // of /disk/settings, where changed
 }
 
 // subvol is what is remembered of a Btrfs subvolume beside its directory.
@@ -49,6 +51,7 @@ func (a *Array) load() error {
 		return fmt.Errorf("state %s: %w; remove the file to begin anew", a.statePath(), err)
 	}
 	a.header, a.disks = state.header, state.Disks
+	a.makeAccounts()
 	if err := a.makePools(); err != nil {
 		return err
 	}

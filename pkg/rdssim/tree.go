@@ -14,6 +14,9 @@ import (
 //go:embed console.tsv
 var consoleTSV string
 
+//go:embed console-more.tsv
+var consoleMoreTSV string
+
 // release is a RouterOS version; only major and minor gate the console.
 type release struct {
 	major, minor int
@@ -58,12 +61,13 @@ type tree struct {
 	arguments map[string]map[string]bool // command path -> argument names
 }
 
-// newTree cuts the tree to a release.
-func newTree(version release) (*tree, error) {
+// newTree cuts the tree to a release, and to what there is without the package rose-storage.
+func newTree(version release, rose bool) (*tree, error) {
 	t := &tree{kinds: map[string]script.Kind{"/system": script.Menu}, arguments: map[string]map[string]bool{}}
-	for line := range strings.Lines(consoleTSV) {
+	for line := range strings.Lines(consoleTSV + consoleMoreTSV) {
 		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "#") {
+		path, _, _ := strings.Cut(line, "\t")
+		if strings.HasPrefix(line, "#") || !rose && roseOnly(path) {
 			continue
 		}
 		if err := t.add(line, version); err != nil {

@@ -32,6 +32,9 @@ const (
 	unblockTimeout = time.Minute
 	// corruptPause is that for a file system which only an administrator can repair.
 	corruptPause = 5 * time.Minute
+	// staleAfter is how old a look may be for the gauges to show it: many looks, so that a busy node keeps
+	// them, and less than the alerts wait.
+	staleAfter = time.Minute
 )
 
 // Volumes are those staged on this node. *driver.Staged fits.
@@ -86,12 +89,17 @@ func NewNode(c NodeConfig) *Node {
 	}
 }
 
-// Check is the last look at all volumes, for the gauges. It never blocks.
+// Check is the last look at all volumes, for the gauges; what is too old is not known. It never blocks.
 func (n *Node) Check() telemetry.MountCheck {
-	if c := n.check.Load(); c != nil {
+	c := n.check.Load()
+	switch {
+	case c == nil:
+		return telemetry.MountCheck{}
+	case time.Since(c.At) > staleAfter:
+		return telemetry.MountCheck{At: c.At}
+	default:
 		return *c
 	}
-	return telemetry.MountCheck{}
 }
 
 // Run looks until ctx ends, and then waits for what it has begun, which ends with ctx.

@@ -26,6 +26,7 @@ type volumes struct {
 	mu    sync.Mutex
 	state map[string]driver.Condition
 	err   error
+	hung  chan struct{} // a look waits until it is closed
 	heal  func(ctx context.Context, id string) error
 	tries map[string][]time.Time
 
@@ -47,12 +48,25 @@ func (e *told) Node(reason telemetry.EventReason, message string) {
 
 func (v *volumes) Look(context.Context) ([]driver.Condition, error) {
 	v.mu.Lock()
+	hung := v.hung
+	v.mu.Unlock()
+	if hung != nil {
+		<-hung
+	}
+	v.mu.Lock()
 	defer v.mu.Unlock()
 	var all []driver.Condition
 	for _, id := range slices.Sorted(maps.Keys(v.state)) {
 		all = append(all, v.state[id])
 	}
 	return all, v.err
+}
+
+// hang makes looks wait; nil ends that for those to come.
+func (v *volumes) hang(until chan struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.hung = until
 }
 
 func (v *volumes) Heal(ctx context.Context, id string) error {

@@ -158,6 +158,32 @@ func TestWhatCannotBeLookedAtIsAbsent(t *testing.T) {
 	})
 }
 
+// What a loop that hangs has seen last says nothing of now.
+func TestALookThatIsTooOldIsAbsent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		l.volumes.set("v", healthy)
+		after(nodeInterval)
+		checked, _ := l.value(t, "rds_csi.mount.check.time", "", "")
+		hung := make(chan struct{})
+		l.volumes.hang(hung)
+		after(staleAfter - nodeInterval)
+		l.want(t, "rds_csi.mounts", "state", "healthy", 1)
+		after(2*nodeInterval + time.Second)
+		if _, found := l.value(t, "rds_csi.mounts", "state", "healthy"); found {
+			t.Error("the gauge is there")
+		}
+		if now, found := l.value(t, "rds_csi.mount.check.time", "", ""); !found || now < checked || now > checked+nodeInterval.Seconds() {
+			t.Errorf("the time of the last look is %v, %v; it was %v", now, found, checked)
+		}
+		l.volumes.hang(nil)
+		close(hung)
+		after(nodeInterval)
+		l.want(t, "rds_csi.mounts", "state", "healthy", 1)
+	})
+}
+
 func TestADeadCopyCountsAsStaleAndIsSaidOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := startLoop(t)

@@ -22,21 +22,27 @@ type rule struct {
 	texts  []string
 	class  fault.Class
 	advice string
+	denied bool // for want of a policy
 }
+
+// NotPermittedError says that the user's group on the array lacks a policy.
+type NotPermittedError struct{ advice string }
+
+func (e *NotPermittedError) Error() string { return e.advice }
 
 func rules(user string) []rule {
 	return []rule{
 		{[]string{"not enough permissions", "not allowed (9)"}, fault.RouterOSRejected,
-			"the group of user " + user + " lacks a policy: /user/group/set <group> policy=ssh,read,write,test"},
-		{[]string{"no such item"}, fault.NotFound, ""},
-		{[]string{"not enough space", "no space", "out of space", "disk full", "disk is full"}, fault.NoSpace, adviceSpace},
-		{[]string{"already have", "already exist"}, fault.Conflict, ""},
-		{[]string{"stop using it first", "is in use", "is busy"}, fault.Busy, adviceBusy},
+			"the group of user " + user + " lacks a policy: /user/group/set <group> policy=ssh,read,write,test", true},
+		{[]string{"no such item"}, fault.NotFound, "", false},
+		{[]string{"not enough space", "no space", "out of space", "disk full", "disk is full"}, fault.NoSpace, adviceSpace, false},
+		{[]string{"already have", "already exist"}, fault.Conflict, "", false},
+		{[]string{"stop using it first", "is in use", "is busy"}, fault.Busy, adviceBusy, false},
 		{[]string{
 			"syntax error", "bad command name", "bad parameter", "unknown parameter", "expected end of command",
 			"expected command name", "expected input value", "input does not match any value",
-		}, fault.RouterOSRejected, adviceUnknownSyntax},
-		{[]string{"invalid value", "value of "}, fault.RouterOSRejected, adviceValue},
+		}, fault.RouterOSRejected, adviceUnknownSyntax, false},
+		{[]string{"invalid value", "value of "}, fault.RouterOSRejected, adviceValue, false},
 	}
 }
 
@@ -61,6 +67,9 @@ func parseError(user, version, said string) error {
 
 func (r rule) error(version, said string) error {
 	said = printable(strings.TrimSpace(said), failureWidth)
+	if r.denied {
+		return fault.Errorf("", r.class, "the array (%s) answered %q: %w", release(version), said, &NotPermittedError{r.advice})
+	}
 	if r.advice == "" {
 		return fault.Errorf("", r.class, "the array (%s) answered %q", release(version), said)
 	}

@@ -53,6 +53,32 @@ func (i Item) Has(key string) bool {
 	return ok && string(raw) != "null"
 }
 
+// Types tells as what kind of JSON value each property comes: text, number, true or false, list, object, nothing.
+func (i Item) Types() map[string]string {
+	types := make(map[string]string, len(i))
+	for key, raw := range i {
+		types[key] = typeOf(raw)
+	}
+	return types
+}
+
+func typeOf(raw json.RawMessage) string {
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
+		return "nothing"
+	case raw[0] == '"':
+		return "text"
+	case raw[0] == '[':
+		return "list"
+	case raw[0] == '{':
+		return "object"
+	case raw[0] == 't' || raw[0] == 'f':
+		return "true or false"
+	default:
+		return "number"
+	}
+}
+
 // String is the property as text, "" if there is none. A list is joined with commas.
 func (i Item) String(key string) string {
 	if !i.Has(key) {

@@ -43,7 +43,7 @@ func fill(t testing.TB, tel *Telemetry, role telemetry.Component) {
 	if err := m.ObserveBackend("rds", fullBackend); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.ObserveNVMeControllers(func() (map[telemetry.ControllerState]int, error) { return nil, nil }); err != nil {
+	if err := m.ObserveNVMeControllers(func() (map[telemetry.ControllerState]int, bool) { return nil, true }); err != nil {
 		t.Fatal(err)
 	}
 	fillRPC(t, tel, role)

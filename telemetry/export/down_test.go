@@ -43,8 +43,8 @@ func TestAnUnreachableCollectorCostsNothingButItsTelemetry(t *testing.T) {
 				err := tel.Shutdown(t.Context())
 				within(t, "Shutdown", start, 5*time.Second)
 				t.Logf("Shutdown: %v", err)
-				if lines := logs.FilterMessage("telemetry error"); lines.Len() > 3 {
-					t.Errorf("%d log lines, want at most one a minute for each signal: %v", lines.Len(), lines.All())
+				if lines := logs.FilterMessage("telemetry error"); lines.Len() > 1 {
+					t.Errorf("%d log lines, want at most one a minute: %v", lines.Len(), lines.All())
 				}
 			})
 		}

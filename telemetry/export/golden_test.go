@@ -135,8 +135,8 @@ func recordNode(t *testing.T, m *telemetry.Metrics) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.ObserveNVMeControllers(func() (map[telemetry.ControllerState]int, error) {
-		return map[telemetry.ControllerState]int{telemetry.ControllerLive: 1}, nil
+	if err := m.ObserveNVMeControllers(func() (map[telemetry.ControllerState]int, bool) {
+		return map[telemetry.ControllerState]int{telemetry.ControllerLive: 1}, true
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func newMeters(ctx context.Context, cfg Config, env *environment, res *resource.
 		}
 	}
 	if exporter, ok := newExporter(ctx, env, metricsSignal, metricMakers()); ok {
-		readers = append(readers, sdkmetric.NewPeriodicReader(exporter))
+		readers = append(readers, sdkmetric.NewPeriodicReader(metricExporter{exporter}))
 	}
 	if len(readers) == 0 {
 		return m, nil

@@ -1,8 +1,10 @@
 package export
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +19,8 @@ const (
 )
 
 // reporter is where OpenTelemetry's own errors go: each is counted, and of each class one
-// a minute is logged. An unreachable collector makes an error for each batch.
+// a minute is logged. An unreachable collector makes an error for each batch of each signal: these are one
+// class together, whose line names the signals.
 type reporter struct {
 	log *zap.Logger
 
@@ -29,7 +32,10 @@ type reporter struct {
 // class is what errors have in common that say the same thing.
 type class struct {
 	logged     time.Time
+	waits      bool // there was nothing but consequences yet
 	suppressed int
+	text       string          // of the last error that was no mere consequence of others
+	signals    map[signal]bool // that failed to be exported since the last line
 }
 
 func newReporter(log *zap.Logger) *reporter {
@@ -49,15 +55,26 @@ func (r *reporter) Handle(err error) {
 		return
 	}
 	text := redact(err.Error())
-	count, suppressed, due := r.note(classOf(text))
-	count(context.Background())
-	if due {
-		r.log.Warn("telemetry error", zap.String("error", cut(text, maxReportLen)), zap.Int("suppressed", suppressed))
+	name := classOf(text)
+	export, failed := errors.AsType[exportError](err)
+	if failed {
+		name = exportClass
 	}
+	count, line := r.note(name, text, export)
+	count(context.Background())
+	if line == nil {
+		return
+	}
+	fields := []zap.Field{zap.String("error", cut(line.text, maxReportLen)), zap.Int("suppressed", line.suppressed)}
+	if len(line.signals) > 0 {
+		fields = append(fields, zap.Strings("signals", namesOf(line.signals)))
+	}
+	r.log.Warn("telemetry error", fields...)
 }
 
-// note tells whether a line is due, and how many were left out since the last.
-func (r *reporter) note(name string) (count func(context.Context), suppressed int, due bool) {
+// note gives what a line is to say of the class, or nil while none is due. A mere consequence waits for a
+// minute for its cause.
+func (r *reporter) note(name, text string, export exportError) (count func(context.Context), line *class) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c, known := r.classes[name]
@@ -65,17 +82,39 @@ func (r *reporter) note(name string) (count func(context.Context), suppressed in
 		name = "" // whatever differs each time shares one class
 		c, known = r.classes[name]
 	}
+	now := time.Now()
 	if !known {
-		c = &class{}
+		c = &class{signals: map[signal]bool{}}
 		r.classes[name] = c
 	}
-	now := time.Now()
-	if known && now.Sub(c.logged) < reportInterval {
-		c.suppressed++
-		return r.count, 0, false
+	switch {
+	case !known && export.follows:
+		c.logged, c.waits = now, true
+	case c.waits && !export.follows: // here is the cause
+		c.logged, c.waits = time.Time{}, false
 	}
-	suppressed, c.suppressed, c.logged = c.suppressed, 0, now
-	return r.count, suppressed, true
+	if export.signal != "" {
+		c.signals[export.signal] = true
+	}
+	if !export.follows {
+		c.text = text
+	}
+	if now.Sub(c.logged) < reportInterval {
+		c.suppressed++
+		return r.count, nil
+	}
+	c.text = cmp.Or(c.text, text)
+	r.classes[name] = &class{logged: now, signals: map[signal]bool{}}
+	return r.count, c
+}
+
+func namesOf(signals map[signal]bool) []string {
+	var names []string
+	for s := range signals {
+		names = append(names, s.String())
+	}
+	slices.Sort(names)
+	return names
 }
 
 // redact cuts the value out of a complaint about a setting: the OTLP log exporters quote it,

@@ -43,6 +43,60 @@ func TestOneLineAMinuteForEachClassOfError(t *testing.T) {
 	})
 }
 
+// A collector that is away for ten minutes: all three signals, one line a minute.
+func TestACollectorThatIsAwayIsOneLineAMinuteForAllSignals(t *testing.T) {
+	setEnv(t, asked("OTEL_EXPORTER_OTLP_ENDPOINT=http://"+refusing(t), "OTEL_METRIC_EXPORT_INTERVAL=5000", "OTEL_BLRP_MAX_QUEUE_SIZE=10")...)
+	synctest.Test(t, func(t *testing.T) {
+		tel, logs := setup(t, Config{})
+		const minutes = 10
+		began := time.Now()
+		for range 60 * minutes {
+			live(t, tel)
+			for range 20 { // more than the queue holds
+				tel.Logger().Info("one of many")
+			}
+			time.Sleep(time.Second)
+		}
+		lines := logs.FilterMessage("telemetry error").All()
+		if len(lines) < minutes-1 || len(lines) > minutes+1 {
+			t.Fatalf("%d lines in %d minutes: %v", len(lines), minutes, lines)
+		}
+		if late := lines[0].Time.Sub(began); late > 10*time.Second {
+			t.Errorf("the first line comes after %s", late)
+		}
+		for i, line := range lines[1:] {
+			if gap := line.Time.Sub(lines[i].Time); gap < reportInterval {
+				t.Errorf("two lines within %s", gap)
+			}
+			if signals := fmt.Sprint(line.ContextMap()["signals"]); signals != "[OTLP logs OTLP metrics traces]" {
+				t.Errorf("line %d names the signals %s", i+1, signals)
+			}
+		}
+		for _, line := range lines {
+			if text := fmt.Sprint(line.ContextMap()["error"]); !strings.Contains(text, "connection refused") {
+				t.Errorf("a line does not say why: %s", text)
+			}
+		}
+		_ = tel.Shutdown(t.Context()) // tells of what is lost
+	})
+}
+
+// Lines that are dropped although nothing fails are told of, a minute later.
+func TestDroppedLinesAreToldOfWhereNothingElseFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, logs, counted := newTestReporter()
+		log := internalLog{r}
+		for range 3 {
+			log.Info(1, droppedLines)
+			time.Sleep(40 * time.Second)
+		}
+		lines := logs.All()
+		if len(lines) != 1 || *counted != 3 || lines[0].ContextMap()["error"] != droppedLines {
+			t.Errorf("%d counted, lines %v", *counted, lines)
+		}
+	})
+}
+
 func TestErrorsThatAllDifferShareOneLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, logs, counted := newTestReporter()
@@ -62,7 +116,7 @@ func TestErrorsThatAllDifferShareOneLine(t *testing.T) {
 
 func TestWhatIsNotReported(t *testing.T) {
 	r, logs, counted := newTestReporter()
-	r.Handle(fmt.Errorf("failed to upload metrics: %w", context.Canceled))
+	r.Handle(failedExport(metricsSignal, fmt.Errorf("failed to upload metrics: %w", context.Canceled)))
 	if logs.Len() != 0 || *counted != 0 {
 		t.Errorf("what Shutdown cancels is reported: %v", logs.All())
 	}

@@ -226,19 +226,3 @@ func TestTelemetrysOwnLinesStayHere(t *testing.T) {
 		t.Errorf("received %v", lines)
 	}
 }
-
-// The SDK's periodic reader sends all or nothing.
-func TestAFailedLookKeepsNoMetricFromBeingSent(t *testing.T) {
-	r := &receiver{}
-	setEnv(t, "OTEL_METRICS_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_ENDPOINT="+r.serveHTTP(t), "OTEL_METRIC_EXPORT_INTERVAL=20")
-	tel, logs := setup(t, Config{MetricsAddress: "127.0.0.1:0"})
-	if err := tel.Metrics().ObserveNVMeControllers(func() (map[telemetry.ControllerState]int, error) {
-		return nil, errors.New("sysfs is not there")
-	}); err != nil {
-		t.Fatal(err)
-	}
-	await(t, "metrics at the collector", func() bool { return len(r.metrics()) > 0 })
-	await(t, "a line about the look", func() bool {
-		return logs.FilterMessage("telemetry error").FilterField(zap.String("error", "count NVMe controllers: sysfs is not there")).Len() == 1
-	})
-}

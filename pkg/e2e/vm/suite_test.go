@@ -13,12 +13,12 @@ func kernels() []string { return []string{"6.1", newest} }
 const newest = "6.12"
 
 // onlyInFull are tests that run with RDS_E2E_FULL only: the mount contract takes some minutes, and runs on
-// loop devices in the unit tests; what NodeStage costs is not yet within its limit.
-const onlyInFull = "^TestMountContract|^TestWhatNodeStageCosts"
+// loop devices in the unit tests.
+const onlyInFull = "^TestMountContract"
 
 // onlyOnTheNewest are tests that take long and are about our own code more than about a kernel's. Short of
 // the full run the newest kernel is enough for them.
-const onlyOnTheNewest = "^TestManyVolumes"
+const onlyOnTheNewest = "^TestManyVolumes|^TestWhatNodeStageCosts"
 
 // suite is a guest that runs all tests that need one machine, or those of RDS_E2E_RUN.
 func suite(kernel string) guest {
