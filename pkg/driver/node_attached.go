@@ -2,8 +2,9 @@ package driver
 
 import (
 	"context"
-	"errors"
 	"time"
+
+	"go.uber.org/zap"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
@@ -29,13 +30,13 @@ func (s *Staged) AskKubernetes(ctx context.Context) error {
 	if n.cfg.Attachments == nil {
 		return nil
 	}
-	records, listErr := n.cfg.Records.List()
+	records, _ := n.cfg.Records.List() // of one that cannot be read, Look says so
 	for _, r := range records {
 		if err := n.askKubernetes(ctx, r); err != nil {
-			return errors.Join(listErr, err)
+			return err
 		}
 	}
-	return listErr
+	return nil
 }
 
 func (n *node) askKubernetes(ctx context.Context, r *stage.Record) error {
@@ -61,6 +62,15 @@ func (n *node) attachmentGone(ctx context.Context, r *stage.Record) bool {
 	}
 	n.gone.set(r, gone)
 	return gone
+}
+
+// releaseDetached lets go of what Kubernetes has taken from this node, and says so: nobody asked for it here.
+func (n *node) releaseDetached(ctx context.Context, r *stage.Record, proof string) error {
+	err := n.release(ctx, r, proof)
+	if err == nil {
+		n.driver.cfg.Log.Info("a volume that was taken from this node is let go of", zap.String("volume_id", r.VolumeID), zap.String("reason", proof))
+	}
+	return err
 }
 
 // lost tells whether the volume is known to be without its device: gone, or away. What an earlier boot had is

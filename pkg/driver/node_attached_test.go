@@ -122,6 +122,9 @@ func TestAVolumeThatKubernetesHasDetachedIsLetGoOf(t *testing.T) {
 				t.Errorf("steps %q: nothing is connected", steps)
 			}
 			r.a.mustBeClean(t)
+			if r.a.logs.FilterMessage("a volume that was taken from this node is let go of").Len() != 1 {
+				t.Error("the log does not say that it was let go of")
+			}
 			wantCode(t, v.nodeUnpublish(r.a, "pod"), codes.OK) // kubelet's part comes later
 			wantCode(t, v.unstage(r.a), codes.OK)
 			wantCode(t, v.publishTo(r.a), codes.OK) // and it can come back

@@ -169,7 +169,7 @@ func (s *Staged) Heal(ctx context.Context, id string) error {
 	case proof == operatorAsked:
 		return fault.Wrap(op, s.node.releaseAsked(ctx, r))
 	case proof != "":
-		return fault.Wrap(op, s.node.release(ctx, r, proof))
+		return fault.Wrap(op, s.node.releaseDetached(ctx, r, proof))
 	case !r.Staged(s.node.cfg.BootID):
 		return nil
 	}
