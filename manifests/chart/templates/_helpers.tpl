@@ -1,0 +1,92 @@
+{{/* fullname is the prefix of all names: the release's, with the chart's where that does not say it. */}}
+{{- define "rds-csi.fullname" -}}
+{{- if contains "rds-csi-driver" .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-rds-csi-driver" (.Release.Name | trunc 25 | trimSuffix "-") -}}
+{{- end -}}
+{{- end -}}
+
+{{/* selector finds the pods of a component: (list . "controller"). Monitors, rules and dashboards rely on name and component. */}}
+{{- define "rds-csi.selector" -}}
+app.kubernetes.io/name: rds-csi-driver
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* labels are those of an object of a component. */}}
+{{- define "rds-csi.labels" -}}
+{{ include "rds-csi.selector" . }}
+app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "rds-csi.image" -}}
+{{ printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{- end -}}
+
+{{/* common are the driver's flags for both roles: (list . port). */}}
+{{- define "rds-csi.commonArgs" -}}
+{{- $ := index . 0 -}}
+- --endpoint=unix:///csi/csi.sock
+- --driver-name={{ $.Values.driver.name }}
+- --array-name={{ $.Values.array.name }}
+{{- with $.Values.driver.clusterID }}
+- --cluster-id={{ . }}
+{{- end }}
+- --log-level={{ $.Values.driver.logLevel }}
+- --log-format={{ $.Values.driver.logFormat }}
+- --metrics-address=:{{ index . 1 }}
+{{- if $.Values.metrics.tlsSecretName }}
+- --metrics-tls-cert=/etc/rds-csi/tls/tls.crt
+- --metrics-tls-key=/etc/rds-csi/tls/tls.key
+{{- end }}
+{{- end -}}
+
+{{/* env is the environment of the driver in both roles. */}}
+{{- define "rds-csi.env" -}}
+- name: NODE_NAME
+  valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+{{- with .Values.telemetry }}
+{{- if .otlpEndpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .otlpEndpoint | quote }}
+- name: OTEL_EXPORTER_OTLP_PROTOCOL
+  value: {{ .otlpProtocol }}
+- name: OTEL_TRACES_EXPORTER
+  value: {{ ternary "otlp" "none" .traces }}
+- name: OTEL_METRICS_EXPORTER
+  value: {{ ternary "otlp" "none" .metrics }}
+- name: OTEL_LOGS_EXPORTER
+  value: {{ ternary "otlp" "none" .logs }}
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .samplingRatio | quote }}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME),k8s.node.name=$(NODE_NAME)
+{{- with .headersSecretName }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: headers}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* probes: /livez is of the process only, so an array that is away restarts nothing; /readyz tells of the array. */}}
+{{- define "rds-csi.probes" -}}
+{{- $scheme := ternary "HTTPS" "HTTP" (ne .Values.metrics.tlsSecretName "") -}}
+livenessProbe:
+  httpGet: {path: /livez, port: metrics, scheme: {{ $scheme }}}
+  initialDelaySeconds: 10
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  httpGet: {path: /readyz, port: metrics, scheme: {{ $scheme }}}
+  periodSeconds: 5
+  timeoutSeconds: 5
+{{- end -}}
