@@ -4,16 +4,19 @@ import "testing"
 
 // TestKubernetes has all its tests in one cluster: it takes some 20 seconds to come up.
 func TestKubernetes(t *testing.T) {
-	newCluster(t)
+	c := newCluster(t)
 	a := startArray(t)
 	t.Cleanup(func() { report(t) })
 	installDriver(t, a)
-	s := &suite{array: a}
+	s := &suite{cluster: c, array: a}
 	t.Run("Life", s.life)
+	t.Run("Modes", s.modes)
+	t.Run("Trouble", s.trouble)
 }
 
 type suite struct {
-	array *array
+	cluster *cluster
+	array   *array
 }
 
 // report says of a failed test what pods were there, and what the driver logged.
