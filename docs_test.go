@@ -11,6 +11,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault/faulttest"
+	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
 
 // pages are README.md and all below docs.
@@ -173,5 +174,25 @@ func TestErrorsReferenceHasEveryKindAndReason(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s %s lists\n%q\nwant\n%q", page, title, got, want)
 		}
+	}
+}
+
+func TestEventsReferenceHasEveryReason(t *testing.T) {
+	var got, want []string
+	for _, row := range rows(t, "docs/reference/events.md", "## Reasons") {
+		got = append(got, row[0]+" "+row[1])
+		if len(row) != 5 || slices.Contains(row, "") {
+			t.Errorf("%q has not all it should say", row)
+		}
+	}
+	for _, reason := range telemetry.EventReasons() {
+		kind := " Normal"
+		if reason.Warning() {
+			kind = " Warning"
+		}
+		want = append(want, string(reason)+kind)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("docs/reference/events.md lists\n%q\nwant\n%q", got, want)
 	}
 }

@@ -19,7 +19,7 @@ const module = "git.srvlab.io/whiskey/rds-csi-driver/"
 // is translation). A package that is not listed fails the test: say where it stands.
 func arrows() map[string][]string {
 	return map[string][]string{
-		"cmd/rds-csi-plugin":  {"pkg/driver", "pkg/host", "pkg/mount", "pkg/nvme", "pkg/rds", "pkg/rdssim", "pkg/reconcile", "pkg/routeros", "pkg/stage", "telemetry", "telemetry/export"},
+		"cmd/rds-csi-plugin":  {"pkg/driver", "pkg/host", "pkg/kube", "pkg/mount", "pkg/nvme", "pkg/rds", "pkg/rdssim", "pkg/reconcile", "pkg/routeros", "pkg/stage", "telemetry", "telemetry/export"},
 		"cmd/rds-image":       {},
 		"cmd/rds-sim":         {"pkg/rdssim"},
 		"pkg/driver":          {"pkg/fault", "pkg/host", "pkg/mount", "pkg/nvme", "pkg/rds", "pkg/stage", "telemetry"},
@@ -27,6 +27,8 @@ func arrows() map[string][]string {
 		"pkg/fault":           {},
 		"pkg/fault/faulttest": {"pkg/fault"},
 		"pkg/host":            {"pkg/fault", "telemetry"},
+		"pkg/kube":            {"pkg/fault", "pkg/stage", "telemetry"},
+		"pkg/kube/kubetest":   {},
 		"pkg/mount":           {"pkg/fault", "pkg/host", "telemetry"},
 		"pkg/mount/mounttest": {"pkg/fault", "pkg/host", "pkg/mount", "telemetry"},
 		"pkg/nvme":            {"pkg/fault", "pkg/host", "telemetry"},
@@ -59,9 +61,9 @@ func keepers() map[string][]string {
 		"github.com/google/go-containerregistry":      {"cmd/rds-image/"},
 		"github.com/moby/sys/mount":                   {"pkg/host/"},
 		"github.com/godbus/dbus":                      {"pkg/host/"},
-		"k8s.io/":                                     {},
+		"k8s.io/":                                     {"pkg/kube/"},
 		"log":                                         {},
-		"testing":                                     {"pkg/nvme/nvmetest/", "pkg/mount/mounttest/", "pkg/e2e/program/", "telemetry/otlptest/"},
+		"testing":                                     {"pkg/nvme/nvmetest/", "pkg/mount/mounttest/", "pkg/kube/kubetest/", "pkg/e2e/program/", "telemetry/otlptest/"},
 	}
 }
 

@@ -137,6 +137,9 @@ func recordAll(ctx context.Context, m *Metrics) {
 	for _, decision := range append(FormatDecisions(), "maybe") {
 		m.RecordFormatDecision(ctx, decision)
 	}
+	for _, reason := range append(EventReasons(), "Whatever") {
+		m.RecordEventPosted(ctx, reason)
+	}
 	for _, reason := range append(StaleReasons(), "rust") {
 		m.RecordStaleMountDetected(ctx, reason)
 	}
@@ -151,7 +154,7 @@ func closedSets() map[string][]string {
 		"operation":  slices.Concat(texts(Operations()), texts(MountOps())),
 		"status":     slices.Concat(texts(Statuses()), texts(RecoveryStatuses()), texts(Reconnects())),
 		"error.type": texts(fault.Reasons()),
-		"reason":     slices.Concat(texts(DisconnectReasons()), texts(StaleReasons())),
+		"reason":     slices.Concat(texts(DisconnectReasons()), texts(StaleReasons()), texts(EventReasons())),
 		"decision":   texts(FormatDecisions()),
 		"command":    texts(Commands()),
 		"state":      slices.Concat(texts(ControllerStates()), texts(MountStates()), []string{string(VolumeManaged)}),

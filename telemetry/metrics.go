@@ -37,6 +37,7 @@ type Metrics struct {
 	mount   mountMetrics
 	stale   staleMetrics
 	array   arrayMetrics
+	events  counter[EventReason]
 	errors  metric.Int64Counter
 	build   metric.Int64Gauge
 	observe func(metric.Callback, ...metric.Observable) (metric.Registration, error)
@@ -57,6 +58,7 @@ func NewMetricsFor(mp metric.MeterProvider, component Component) (*Metrics, erro
 		mount:  newMountMetrics(b),
 		stale:  newStaleMetrics(b),
 		array:  newArrayMetrics(b),
+		events: newEventCounter(b),
 		errors: b.counter("rds_csi.telemetry.errors", "{error}",
 			"Errors of telemetry itself: failed exports, failed looks, values outside of the closed sets."),
 		build:   b.gauge("rds_csi.build.info", "", "Always 1; which version runs."),
@@ -72,6 +74,7 @@ func NewMetricsFor(mp metric.MeterProvider, component Component) (*Metrics, erro
 func (m *Metrics) startAtZero(ctx context.Context, component Component) {
 	m.errors.Add(ctx, 0)
 	m.volume.startAtZero(ctx, component)
+	m.events.startAtZero(ctx, func(r EventReason) bool { return r.postedBy(component) })
 	if component.has(ComponentNode) {
 		m.nvme.startAtZero(ctx)
 		m.mount.startAtZero(ctx)

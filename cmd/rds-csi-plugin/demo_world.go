@@ -58,7 +58,7 @@ func newWorld(ctx context.Context, o *demoOptions, path dataPath, dir string, st
 	if err != nil {
 		return w, err
 	}
-	if w.process, err = newProcess(ctx, driverOptions, log.Named("driver"), level, w.collector); err != nil {
+	if w.process, err = newProcess(ctx, driverOptions, nil, log.Named("driver"), level, w.collector); err != nil {
 		return w, err
 	}
 	if w.conn, err = grpc.NewClient(driverOptions.endpoint, grpc.WithTransportCredentials(insecure.NewCredentials())); err != nil {

@@ -78,7 +78,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (*option
 	if err := parseFlags(f, args, getenv, stdout, usageText); err != nil {
 		return nil, err
 	}
-	o.systemBus = getenv("DBUS_SYSTEM_BUS_ADDRESS")
+	o.systemBus, o.inPod = getenv("DBUS_SYSTEM_BUS_ADDRESS"), getenv("KUBERNETES_SERVICE_HOST") != ""
 	return o, nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/kube"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/mount"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/reconcile"
@@ -46,7 +47,10 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 		Kernel: host.NewMounts(), Tools: host.NewRunner(), Devices: host.Devices{}, Filesystems: host.Filesystems{},
 		Metrics: metrics, Log: p.log,
 	})
-	node := &driver.NodeConfig{ID: id, BootID: boot, NVMe: fabrics, Records: records, Tracer: p.telemetry.Tracer(), Mounter: mounter}
+	node := &driver.NodeConfig{ID: id, BootID: boot, NVMe: fabrics, Records: records, MaxVolumes: o.maxVolumes, Tracer: p.telemetry.Tracer(), Mounter: mounter}
+	if p.api != nil {
+		node.Attachments, node.Events = kube.NewAttachments(p.api, o.driverName, o.nodeID), p.posts
+	}
 	if o.devLoopDir == "" {
 		p.watchShutdown(records, mounter, fabrics)
 		return node, metrics.ObserveNVMeControllers(fabrics.States)
@@ -72,6 +76,9 @@ func (p *process) lockRecords(path string) {
 // watchStaged makes the loop that looks after what this node has staged.
 func (p *process) watchStaged() error {
 	cfg := reconcile.NodeConfig{Volumes: p.driver.Staged(), Metrics: p.telemetry.Metrics(), Tracer: p.telemetry.Tracer(), Log: p.log}
+	if p.posts != nil {
+		cfg.Events = p.posts
+	}
 	var err error
 	if p.events, err = nvme.KernelEvents(); err != nil {
 		p.log.Warn("no kernel events: lost devices are noticed a little later", zap.Error(err))

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
 )
 
 const (
@@ -28,6 +29,11 @@ type options struct {
 	metrics                       metricsOptions
 	logLevel, logFormat           string
 	systemBus                     string // a D-Bus address; "" is the usual one
+	kubeconfig                    string
+	pod                           stage.Pod
+	maxVolumes                    int64
+	startupTaint                  string
+	inPod                         bool // an API server is announced by the environment
 }
 
 type arrayOptions struct {
@@ -46,7 +52,13 @@ func (o *options) define(f *flag.FlagSet) {
 	f.StringVar(&o.nodeID, "node-id", "", "name of this node in Kubernetes (node)")
 	f.StringVar(&o.pluginDir, "plugin-dir", "", "directory on the host for stage records (node; default: that of the endpoint)")
 	f.StringVar(&o.devLoopDir, "dev-loop-dir", "", "development only: directory of a simulated array whose files are attached as loop devices (node)")
-	f.StringVar(&o.clusterID, "cluster-id", "", "names this cluster on the array; the UID of the namespace kube-system is a good one")
+	f.StringVar(&o.clusterID, "cluster-id", "", "names this cluster on the array, the same for controller and nodes (default: the UID of the namespace kube-system; without an API server it must be given)")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "file that says how to reach the API server (default: the pod's service account, if there is one)")
+	f.Int64Var(&o.maxVolumes, "max-volumes-per-node", 100, "how many volumes the scheduler may place on this node; 0: no limit (node)")
+	f.StringVar(&o.startupTaint, "startup-taint", "", "key of the taint to take off this Node once the driver is registered there, such as rds.csi.srvlab.io/agent-not-ready (node)")
+	f.StringVar(&o.pod.Name, "pod-name", "", "name of the pod that this runs in, for events on it (controller)")
+	f.StringVar(&o.pod.Namespace, "pod-namespace", "", "namespace of that pod (controller)")
+	f.StringVar(&o.pod.UID, "pod-uid", "", "UID of that pod (controller)")
 	f.StringVar(&o.arrayName, "array-name", "rds", "name of the array in volume ids; not its address")
 	f.StringVar(&o.nvmeAddress, "nvme-address", "", "IP addresses for NVMe/TCP, comma separated (controller; default: --rds-address, if that is an IP address)")
 	f.IntVar(&o.nvmePort, "nvme-port", 4420, "TCP port for NVMe/TCP (controller)")
@@ -95,14 +107,14 @@ func (o *options) check() error {
 	switch {
 	case !o.controller && !o.node:
 		return errors.New("nothing to serve: give --controller, --node or both (or the word demo)")
-	case o.clusterID == "":
-		return errors.New("--cluster-id is missing: give the UID of the namespace kube-system (kubectl get namespace kube-system -o jsonpath={.metadata.uid}), the same for controller and nodes")
-	case !driver.ValidClusterID(o.clusterID):
+	case o.clusterID == "" && o.kubeconfig == "" && !o.inPod:
+		return errors.New(noClusterID)
+	case o.clusterID != "" && !driver.ValidClusterID(o.clusterID):
 		return fmt.Errorf("--cluster-id %q: use at most 63 letters, digits, dots and hyphens", o.clusterID)
 	case !driver.ValidName(o.driverName):
 		return fmt.Errorf("--driver-name %q: use a domain name of at most 63 characters, such as %s", o.driverName, defaultDriverName)
 	case !driver.ValidArrayName(o.arrayName):
-		return fmt.Errorf("--array-name %q: use at most 32 letters, digits, dots, hyphens and underscores", o.arrayName)
+		return fmt.Errorf("--array-name %q: use at most 32 letters, digits, dots, hyphens and underscores, a letter or digit first and last", o.arrayName)
 	}
 	if _, err := socketPath(o.endpoint); err != nil {
 		return err
@@ -155,6 +167,8 @@ func (o *options) checkNode() error {
 		return errors.New("--node-id is missing: give the name of this node in Kubernetes")
 	case !driver.ValidNodeName(o.nodeID):
 		return fmt.Errorf("--node-id %q: use the name of this node in Kubernetes: letters, digits, dots and hyphens", o.nodeID)
+	case o.maxVolumes < 0:
+		return fmt.Errorf("--max-volumes-per-node %d: use 0 (no limit) or more", o.maxVolumes)
 	case o.devLoopDir != "" && !filepath.IsAbs(o.devLoopDir):
 		return fmt.Errorf("--dev-loop-dir %q: use an absolute path", o.devLoopDir)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/kube"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/reconcile"
@@ -37,7 +38,14 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 		return usageError{err}
 	}
 	defer func() { _ = log.Sync() }() // stderr of a terminal or pipe cannot be synced: nothing is lost
-	p, err := newProcess(ctx, o, log, level, nil)
+	api, err := openKube(o, log)
+	if err != nil {
+		return err
+	}
+	if err := o.findCluster(ctx, api, log); err != nil {
+		return err
+	}
+	p, err := newProcess(ctx, o, api, log, level, nil)
 	if err != nil {
 		return err
 	}
@@ -62,11 +70,13 @@ type process struct {
 	events    nvme.Wakeups        // nil without a node, or where the kernel's events cannot be had
 	shutdown  *reconcile.Shutdown // nil without a node, and with --dev-loop-dir
 	logind    *host.Logind        // nil without a node, and with --dev-loop-dir
+	api       *kube.Client        // nil without an API server
+	posts     *kube.Events        // nil without an API server
 }
 
 // newProcess wires the driver from the leaves up. Nothing listens, dials or runs before run.
-func newProcess(ctx context.Context, o *options, log *zap.Logger, level *telemetry.LogLevel, collect *export.Collector) (*process, error) {
-	p := &process{options: o, level: level}
+func newProcess(ctx context.Context, o *options, api *kube.Client, log *zap.Logger, level *telemetry.LogLevel, collect *export.Collector) (*process, error) {
+	p := &process{options: o, api: api, level: level}
 	var err error
 	p.telemetry, err = export.Setup(ctx, export.Config{
 		Service: "rds-csi" + o.suffix(), Component: o.component(), Version: version, Revision: buildRevision(),
@@ -77,6 +87,7 @@ func newProcess(ctx context.Context, o *options, log *zap.Logger, level *telemet
 		return nil, err
 	}
 	p.log = p.telemetry.Logger()
+	p.newEvents()
 	cfg := driver.DriverConfig{
 		Name: o.driverName, Version: version, ArrayName: o.arrayName, Metrics: p.telemetry.Metrics(), Log: p.log,
 	}
@@ -139,6 +150,9 @@ func (p *process) newController() (*driver.ControllerConfig, error) {
 	}
 	array := rds.New(rds.Config{Console: p.console, Cluster: o.clusterID, Pool: o.rds.pool, Port: o.nvmePort, HostACL: acl})
 	p.backend = reconcile.NewBackend(array, o.arrayName, p.telemetry.Tracer(), p.log)
+	if p.posts != nil {
+		p.backend.Tell(p.posts)
+	}
 	if err := metrics.ObserveBackend(o.arrayName, p.backend.Check); err != nil {
 		return nil, err
 	}
@@ -159,6 +173,9 @@ func (p *process) run(ctx context.Context, listener net.Listener) error {
 	}
 	if p.staged != nil {
 		running.Go(func() { p.staged.Run(loops) })
+	}
+	if p.api != nil {
+		p.runKube(loops, &running)
 	}
 	if p.shutdown != nil {
 		told := make(chan bool)
@@ -197,6 +214,9 @@ func (p *process) close(ctx context.Context) error {
 	}
 	if p.lock != nil {
 		err = errors.Join(err, p.lock.Close())
+	}
+	if p.api != nil {
+		p.api.Close()
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushGrace)
 	defer cancel()

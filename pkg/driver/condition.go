@@ -20,6 +20,8 @@ type Condition struct {
 	Heal bool // Staged.Heal has something to do
 	// Release says that an operator asked to let go of the volume, Busy beside it that something may hang on it.
 	Release bool
+	// Revoked says that Kubernetes has no attachment of the volume to this node any more, when last asked.
+	Revoked bool
 	Busy    bool // a call or a recovery is at the volume: what it is in between means nothing
 	// Path is the publish path that alone is stale; "" where the staging path is, or none.
 	Path string

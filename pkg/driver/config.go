@@ -68,7 +68,27 @@ type NodeConfig struct {
 	Dev     Transport // nil, or for volumes of a simulated array
 	Mounter *mount.Mounter
 	Records *stage.Store
-	Tracer  *telemetry.Tracer // for recoveries, which no call starts
+	// MaxVolumes is how many volumes of the driver the scheduler may place on this node; 0 sets no limit.
+	MaxVolumes int64
+	Tracer     *telemetry.Tracer // for recoveries, which no call starts
+	// Attachments tells what the API server has of this node's VolumeAttachments; nil without an API server.
+	Attachments Attachments
+	Events      Events // nil: nobody is told
+}
+
+// Events tells people, where they look, what happened to a volume. It returns at once and never fails.
+// *kube.Events is one.
+type Events interface {
+	Volume(r *stage.Record, reason telemetry.EventReason, message string)
+}
+
+// Attachments asks the API server itself, never a cache, for VolumeAttachments of this driver on this node.
+// *kube.Attachments is one.
+type Attachments interface {
+	// Find gives the one by which a volume is published with a publish context that is the one asked for.
+	Find(ctx context.Context, volumeID string, is func(publishContext map[string]string) bool) (a stage.Attachment, found bool, err error)
+	// Gone is true only on the API server's word that one that was seen, and any other of that volume, is no more.
+	Gone(ctx context.Context, volumeID string, seen stage.Attachment) (bool, error)
 }
 
 // validClusterID keeps cluster ids free of what separates fields in the array's comments.
@@ -83,5 +103,10 @@ var validName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])
 // ValidName tells whether name can be a CSI driver's name.
 func ValidName(name string) bool { return validName.MatchString(name) }
 
-// ValidArrayName tells whether name can be an array's name in volume ids.
-func ValidArrayName(name string) bool { return len(name) <= 32 && validID.MatchString(name) }
+// validLabelEnd: what ends a label's name in Kubernetes, as an array's name does (topology.go).
+var validLabelEnd = regexp.MustCompile(`[A-Za-z0-9]$`)
+
+// ValidArrayName tells whether name can be an array's name in volume ids and in labels.
+func ValidArrayName(name string) bool {
+	return len(name) <= 32 && validID.MatchString(name) && validLabelEnd.MatchString(name)
+}

@@ -67,6 +67,9 @@ func (c *controller) GetCapacity(ctx context.Context, req *csi.GetCapacityReques
 	if caps := req.GetVolumeCapabilities(); len(caps) > 0 && checkCapabilities(caps, c.cfg.HostACL) != nil {
 		return &csi.GetCapacityResponse{}, nil // nothing can be made that way
 	}
+	if t := req.GetAccessibleTopology(); t != nil && !c.driver.reaches(t) {
+		return &csi.GetCapacityResponse{}, nil // nor anywhere else
+	}
 	pool, err := c.cfg.Array.Pool(ctx, req.GetParameters()[keyPool])
 	if err != nil {
 		return nil, err
@@ -97,7 +100,7 @@ func (c *controller) volume(v rds.Volume) *csi.Volume {
 	if c.cfg.Array.Marked(v) {
 		id = volumeID{Array: c.driver.cfg.ArrayName, Slot: v.Slot}.String()
 	}
-	return &csi.Volume{VolumeId: id, CapacityBytes: int64(v.Size)}
+	return &csi.Volume{VolumeId: id, CapacityBytes: int64(v.Size), AccessibleTopology: []*csi.Topology{c.driver.topology()}}
 }
 
 const (

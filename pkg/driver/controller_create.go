@@ -48,6 +48,9 @@ func (c *controller) checkCreate(req *csi.CreateVolumeRequest) error {
 	if err := checkCapabilities(req.GetVolumeCapabilities(), c.cfg.HostACL); err != nil {
 		return err
 	}
+	if err := c.driver.checkTopology(req.GetAccessibilityRequirements()); err != nil {
+		return err
+	}
 	return c.driver.checkParameters(req.GetParameters())
 }
 

@@ -15,7 +15,7 @@ func TestBothHalvesAnnounceOnePlugin(t *testing.T) {
 	wantCode(t, err, codes.OK)
 	ofNode, err := r.a.GetPluginCapabilities(soon(t), &csi.GetPluginCapabilitiesRequest{})
 	wantCode(t, err, codes.OK)
-	if !proto.Equal(ofController, ofNode) || len(ofNode.GetCapabilities()) != 2 {
+	if !proto.Equal(ofController, ofNode) || len(ofNode.GetCapabilities()) != 3 {
 		t.Errorf("the controller says %v, the node %v", ofController, ofNode)
 	}
 	for _, s := range []*server{r.controller, r.a.server} {

@@ -41,6 +41,8 @@ type machine struct {
 	watch   func(Transport) Transport // stands between the driver and NVMe; nil: nothing does
 	// deviceTimeout bounds the wait for a device or its new size, from the next boot on.
 	deviceTimeout time.Duration
+	kubernetes    Attachments // nil: no API server
+	events        Events      // nil: nobody is told
 
 	mu       sync.Mutex
 	exported map[string]export // by NQN: what was exported when last looked, and what has been
@@ -98,7 +100,7 @@ func (m *machine) config() *NodeConfig {
 		transport = m.watch(h)
 	}
 	return &NodeConfig{
-		ID: m.id, BootID: m.bootID, NVMe: transport, Records: records, Tracer: telemetry.NewTracer(nooptrace.NewTracerProvider()),
+		ID: m.id, BootID: m.bootID, NVMe: transport, Records: records, Attachments: m.kubernetes, Events: m.events, Tracer: telemetry.NewTracer(nooptrace.NewTracerProvider()),
 		Mounter: mount.New(mount.Config{
 			Kernel: mountsSeam{m}, Tools: toolsSeam{m}, Devices: devicesSeam{m}, Filesystems: filesystemsSeam{m},
 			SysResource: m.mounts.SysResource, Metrics: telemetry.Noop(), Log: zap.NewNop(),

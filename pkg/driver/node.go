@@ -19,14 +19,17 @@ type node struct {
 	driver *Driver
 	cfg    NodeConfig
 	stale  *staleSeen
+	gone   *goneSeen
 }
 
 func newNode(d *Driver, cfg NodeConfig) *node {
-	return &node{driver: d, cfg: cfg, stale: &staleSeen{since: map[string]time.Time{}}}
+	return &node{driver: d, cfg: cfg, stale: &staleSeen{since: map[string]time.Time{}}, gone: newGoneSeen()}
 }
 
 func (n *node) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {
-	return &csi.NodeGetInfoResponse{NodeId: n.cfg.ID.String()}, nil
+	return &csi.NodeGetInfoResponse{
+		NodeId: n.cfg.ID.String(), MaxVolumesPerNode: n.cfg.MaxVolumes, AccessibleTopology: n.driver.topology(),
+	}, nil
 }
 
 func (n *node) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRequest) (*csi.NodeGetCapabilitiesResponse, error) {

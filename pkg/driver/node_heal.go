@@ -35,8 +35,12 @@ func (n *node) heal(ctx, attaching context.Context, r *stage.Record, c Condition
 	if err != nil {
 		return err
 	}
-	if _, err = n.cfg.Mounter.Recover(ctx, m); err != nil {
+	changed, err := n.cfg.Mounter.Recover(ctx, m)
+	if err != nil {
 		return err
+	}
+	if changed {
+		n.tellRecovered(r)
 	}
 	n.stale.end(r.VolumeID)
 	r.Recovery = nil

@@ -86,7 +86,7 @@ func newPublication(n *node, r *stage.Record, req *csi.NodePublishVolumeRequest)
 	}
 	return &publication{
 		node: n, record: r, capability: capability,
-		target: stage.Target{Path: req.GetTargetPath(), ReadOnly: readOnly, Asked: asked},
+		target: stage.Target{Path: req.GetTargetPath(), ReadOnly: readOnly, Asked: asked, Pod: podOf(req)},
 	}, nil
 }
 

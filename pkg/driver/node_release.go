@@ -50,6 +50,7 @@ func (n *node) revoke(ctx context.Context, r *stage.Record, proof string) error 
 	if status.Link != nvme.LinkGone {
 		telemetry.Event(ctx, n.driver.cfg.Log, "fenced, unsynced data dropped",
 			telemetry.VolumeID(r.VolumeID), telemetry.NQN(r.NQN), telemetry.ReasonAttr(proof))
+		n.tellFenced(r, proof)
 	}
 	return nil
 }
@@ -78,7 +79,24 @@ func (n *node) preempt(ctx context.Context, key string, req *csi.NodeStageVolume
 const (
 	anotherNQN    = "it is published to this node under another NQN"
 	operatorAsked = "an operator asked for it"
+	notAttached   = "its VolumeAttachment to this node is gone"
 )
+
+// revocation gives the proof that what r stands for is revoked, "" where there is none. What Kubernetes says
+// is asked anew each time: a proof is as old as its use.
+func (n *node) revocation(ctx context.Context, r *stage.Record) (proof string, err error) {
+	asked, err := n.cfg.Records.ReleaseAsked(r)
+	switch {
+	case err != nil:
+		return "", fault.E("", fault.Unavailable, err)
+	case asked:
+		return operatorAsked, nil
+	case n.gone.has(r) && n.attachmentGone(ctx, r):
+		return notAttached, nil
+	default:
+		return "", nil
+	}
+}
 
 // releaseAsked does what an operator asked for by the command release. A volume that is connected and
 // has its device is not let go of by force: it can be unmounted like any other.

@@ -129,7 +129,7 @@ func (s *staging) meet(ctx context.Context) error {
 	}
 	s.known = true
 	s.record.Format, s.record.FormatFS = old.Format, old.FormatFS
-	s.record.Targets, s.record.StagedAt = old.Targets, old.StagedAt
+	s.record.Targets, s.record.StagedAt, s.record.Attachment = old.Targets, old.StagedAt, old.Attachment
 	if old.BootID == s.record.BootID {
 		s.record.Device, s.record.DevNum, s.record.Former, s.record.Recovery = old.Device, old.DevNum, old.Former, old.Recovery
 	} else {

@@ -97,6 +97,7 @@ func (s *staging) prepare(ctx context.Context, dev nvme.Device) error {
 		Journal: &formatJournal{staging: s},
 	})
 	s.full = found.Full
+	s.node.tellRefused(ctx, s.record, err)
 	if err != nil || found.Formatted {
 		return err
 	}

@@ -47,6 +47,7 @@ func (s *Staged) Look(ctx context.Context) ([]Condition, error) {
 		n.stale.keep(func(id string) bool {
 			return slices.ContainsFunc(records, func(r *stage.Record) bool { return r.VolumeID == id })
 		})
+		n.gone.keep(records)
 	}
 	return conditions, err
 }
@@ -81,8 +82,9 @@ func (n *node) picture(ctx context.Context, records []*stage.Record) (view, erro
 // at the volume since: what is not well in it is looked at again.
 func (s *Staged) lookAt(ctx context.Context, r *stage.Record, picture view, asked bool) Condition {
 	n, id := s.node, r.VolumeID
+	busy := Condition{VolumeID: id, Busy: true, Release: asked, Revoked: n.gone.has(r)}
 	if n.driver.nodeOps.busy(id) {
-		return Condition{VolumeID: id, Busy: true, Release: asked}
+		return busy
 	}
 	c := Condition{VolumeID: id}
 	if r.Staged(n.cfg.BootID) {
@@ -99,7 +101,7 @@ func (s *Staged) lookAt(ctx context.Context, r *stage.Record, picture view, aske
 			c = n.look(ctx, now)
 		}
 		if n.driver.nodeOps.busy(id) {
-			return Condition{VolumeID: id, Busy: true, Release: asked}
+			return busy
 		}
 	}
 	if c.Heal && !n.fenced(r) {
@@ -107,7 +109,7 @@ func (s *Staged) lookAt(ctx context.Context, r *stage.Record, picture view, aske
 		c.Detail += "; it was not made by this driver, and another node may have it by now: it is healed when a pod is started with it"
 	}
 	n.noteCondition(ctx, c)
-	c.Release = asked
+	c.Release, c.Revoked = asked, n.gone.has(r)
 	return c
 }
 
@@ -137,13 +139,14 @@ func (n *node) noteCondition(ctx context.Context, c Condition) {
 	case c.Reason != "":
 		if _, news := n.stale.begin(c.VolumeID); news {
 			n.cfg.Mounter.ReportStale(ctx, c.VolumeID, c.Health)
+			n.tellStale(c)
 		}
 	case c.State == telemetry.MountHealthy:
 		n.stale.end(c.VolumeID)
 	}
 }
 
-// Heal heals the volume, if it still needs that, or releases it, if that was asked. It is InFlight
+// Heal heals the volume, if it still needs that, or releases it, if that was asked or is proven right. It is InFlight
 // while a call works on the volume, and makes way for one as long as nothing was taken down.
 func (s *Staged) Heal(ctx context.Context, id string) error {
 	op := "heal volume " + id
@@ -159,12 +162,14 @@ func (s *Staged) Heal(ctx context.Context, id string) error {
 	if err != nil || !found {
 		return fault.Wrap(op, err)
 	}
-	asked, err := s.node.cfg.Records.ReleaseAsked(r)
+	proof, err := s.node.revocation(attaching, r)
 	switch {
 	case err != nil:
-		return fault.E(op, fault.Unavailable, err)
-	case asked:
+		return fault.Wrap(op, err)
+	case proof == operatorAsked:
 		return fault.Wrap(op, s.node.releaseAsked(ctx, r))
+	case proof != "":
+		return fault.Wrap(op, s.node.release(ctx, r, proof))
 	case !r.Staged(s.node.cfg.BootID):
 		return nil
 	}
@@ -194,21 +199,21 @@ func (n *node) addPaths(ctx context.Context, r *stage.Record) error {
 	return err
 }
 
-// Unblock takes the controllers of a volume whose release was asked away from a call or a recovery that
-// hangs on them: it ends with an error then, and Heal can do the rest.
+// Unblock takes the controllers of a volume whose release was asked, or is proven right, away from a call or a
+// recovery that hangs on them: it ends with an error then, and Heal can do the rest.
 func (s *Staged) Unblock(ctx context.Context, id string) error {
 	op := "release volume " + id
 	r, found, err := s.node.load(id)
 	if err != nil || !found {
 		return fault.Wrap(op, err)
 	}
-	asked, err := s.node.cfg.Records.ReleaseAsked(r)
-	if err != nil || !asked {
-		return fault.E(op, fault.Unavailable, err)
+	proof, err := s.node.revocation(ctx, r)
+	if err != nil || proof == "" {
+		return fault.Wrap(op, err)
 	}
 	status, err := s.node.connectorOf(r).Status(ctx, r.NQN, r.HostNQN)
 	if err != nil || status.Link != nvme.LinkAway {
 		return fault.Wrap(op, err)
 	}
-	return fault.Wrap(op, s.node.revoke(ctx, r, operatorAsked))
+	return fault.Wrap(op, s.node.revoke(ctx, r, proof))
 }

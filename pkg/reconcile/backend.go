@@ -25,7 +25,13 @@ type Backend struct {
 	name   string
 	tracer *telemetry.Tracer
 	log    *zap.Logger
+	events ArrayEvents
 	seen   atomic.Pointer[verdict]
+}
+
+// ArrayEvents tells people what happened to the array. It returns at once and never fails. *kube.Events fits.
+type ArrayEvents interface {
+	Pod(reason telemetry.EventReason, message string)
 }
 
 // verdict is what a look gave.
@@ -41,6 +47,9 @@ type verdict struct {
 func NewBackend(array *rds.Array, name string, tracer *telemetry.Tracer, log *zap.Logger) *Backend {
 	return &Backend{array: array, name: name, tracer: tracer, log: log.With(zap.String("array", name))}
 }
+
+// Tell has changes told, from Run on.
+func (b *Backend) Tell(events ArrayEvents) { b.events = events }
 
 // Run looks at the array until ctx ends: twice a minute while it can be used, ever less often
 // up to that while it cannot.
@@ -81,14 +90,18 @@ func (b *Backend) look(ctx context.Context) {
 	}
 	before := b.seen.Load()
 	if before == nil {
-		before = &verdict{why: "not asked yet"}
+		before = &verdict{why: notAsked}
 	}
 	if now.told.IsZero() {
 		now.told = before.told
 	}
 	b.seen.Store(now)
 	b.report(before, now, found)
+	b.tell(before, now)
 }
+
+// notAsked is why an array cannot be used before it was asked.
+const notAsked = "not asked yet"
 
 // measure asks how full the array is. That it cannot tell, for a pool that is not there, makes no call fail
 // that needs no room, and takes nothing from what is known of the others.
@@ -124,6 +137,17 @@ func (b *Backend) report(before, now *verdict, found rds.Resource) {
 	}
 }
 
+// tell posts what has changed.
+func (b *Backend) tell(before, now *verdict) {
+	switch {
+	case b.events == nil:
+	case !now.up && before.why != now.why:
+		b.events.Pod(telemetry.EventArrayUnreachable, "array "+b.name+" cannot be used; calls that need it will fail until it can: "+now.why)
+	case now.up && !before.up && before.why != notAsked:
+		b.events.Pod(telemetry.EventArrayReachable, "array "+b.name+" can be used")
+	}
+}
+
 // Check is the latest look, for the gauges. It never blocks.
 func (b *Backend) Check() telemetry.BackendCheck {
 	v := b.seen.Load()
@@ -142,7 +166,7 @@ func (b *Backend) up() bool {
 func (b *Backend) Ready() (ok bool, why string) {
 	switch v := b.seen.Load(); {
 	case v == nil:
-		return false, "array " + b.name + ": not asked yet"
+		return false, "array " + b.name + ": " + notAsked
 	case !v.up:
 		return false, "array " + b.name + ": " + v.why
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,7 @@ func watchPool(t *testing.T, sim *rdssim.Array, pool string) (*reconcile.Backend
 	}
 	core, logs := observer.New(zap.InfoLevel)
 	backend := reconcile.NewBackend(rds.New(rds.Config{Console: console, Cluster: "c1", Pool: pool}), "rds", spans.Tracer(), zap.New(core))
+	backend.Tell(toldTo{zap.New(core)})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
@@ -62,6 +64,21 @@ func watchPool(t *testing.T, sim *rdssim.Array, pool string) (*reconcile.Backend
 		}
 	})
 	return backend, logs
+}
+
+// toldTo writes events into the log.
+type toldTo struct{ log *zap.Logger }
+
+func (l toldTo) Pod(reason telemetry.EventReason, message string) {
+	l.log.Info("event", zap.String("reason", string(reason)), zap.String("message", message))
+}
+
+// events are the reasons of the events so far.
+func events(logs *observer.ObservedLogs) (reasons []string) {
+	for _, line := range logs.FilterMessage("event").All() {
+		reasons = append(reasons, line.ContextMap()["reason"].(string))
+	}
+	return reasons
 }
 
 func await(t *testing.T, what string, ok func() bool) {
@@ -102,6 +119,10 @@ func TestBackendTellsWhenTheArrayComesBack(t *testing.T) {
 	start(t, rdssim.Options{Dir: dir, SSHAddress: address})
 	await(t, "back", func() bool { ok, _ := backend.Ready(); return ok })
 	await(t, "said once", func() bool { return logs.FilterMessage("the array can be used").Len() == 1 })
+	await(t, "told", func() bool { return slices.Contains(events(logs), "ArrayReachable") })
+	if got := events(logs); got[0] != "ArrayUnreachable" || got[len(got)-1] != "ArrayReachable" {
+		t.Errorf("events %q", got)
+	}
 }
 
 func TestBackendRefusesAnOldArrayInASentence(t *testing.T) {
@@ -115,8 +136,11 @@ func TestBackendRefusesAnOldArrayInASentence(t *testing.T) {
 
 func TestBackendTellsHowFullTheArrayIs(t *testing.T) {
 	sim := start(t, rdssim.Options{Dir: filepath.Join(t.TempDir(), "array"), Pools: []rdssim.Pool{{Name: "pool", FS: "xfs", Size: 1 << 30}}})
-	backend, _ := watchPool(t, sim, "pool")
+	backend, logs := watchPool(t, sim, "pool")
 	await(t, "figures", func() bool { return backend.Check().Full != nil })
+	if got := events(logs); len(got) != 0 { // nothing is news of an array that was never away
+		t.Errorf("events %q", got)
+	}
 	check := backend.Check()
 	if !check.Up || time.Since(check.At) > time.Minute {
 		t.Errorf("%+v", check)

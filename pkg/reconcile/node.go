@@ -58,6 +58,14 @@ type Node struct {
 	check  atomic.Pointer[telemetry.MountCheck]
 	wanted []want // by the look under way
 	cause  string // why the volumes could not be listed, to say it once
+
+	events  NodeEvents
+	waiting bool // the Node was told that volumes wait for the array
+}
+
+// NodeEvents tells people what happened to this node. It returns at once and never fails. *kube.Events fits.
+type NodeEvents interface {
+	Node(reason telemetry.EventReason, message string)
 }
 
 // NodeConfig is what a Node needs.
@@ -66,13 +74,14 @@ type NodeConfig struct {
 	Wake    <-chan struct{} // receives when a look is worth it; nil: look by the clock only
 	Metrics *telemetry.Metrics
 	Tracer  *telemetry.Tracer
+	Events  NodeEvents // nil: nobody is told
 	Log     *zap.Logger
 }
 
 // NewNode makes a Node. Nothing happens before Run.
 func NewNode(c NodeConfig) *Node {
 	return &Node{
-		volumes: c.Volumes, wake: c.Wake, metrics: c.Metrics, tracer: c.Tracer, log: c.Log,
+		volumes: c.Volumes, wake: c.Wake, metrics: c.Metrics, tracer: c.Tracer, events: c.Events, log: c.Log,
 		seen: map[string]*watched{}, slots: make(chan struct{}, healsAtOnce), ended: make(chan healed),
 	}
 }
@@ -151,6 +160,7 @@ func (n *Node) lookAtAll(ctx context.Context) {
 			delete(n.seen, id)
 		}
 	}
+	n.tellWaiting()
 	if err != nil {
 		n.unknown(err)
 		return
@@ -177,7 +187,7 @@ func (n *Node) attend(ctx context.Context, c driver.Condition) telemetry.MountSt
 		n.seen[id] = w
 	}
 	if c.Busy {
-		if c.Release && !w.unblocking {
+		if (c.Release || c.Revoked) && !w.unblocking {
 			n.unblock(ctx, w, id)
 		}
 		return w.state

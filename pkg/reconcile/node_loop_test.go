@@ -32,6 +32,19 @@ type volumes struct {
 	unblocked []string
 }
 
+// told are the events on the Node.
+type told struct {
+	mu       sync.Mutex
+	reasons  []telemetry.EventReason
+	messages []string
+}
+
+func (e *told) Node(reason telemetry.EventReason, message string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.reasons, e.messages = append(e.reasons, reason), append(e.messages, message)
+}
+
 func (v *volumes) Look(context.Context) ([]driver.Condition, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -79,6 +92,7 @@ var (
 type loop struct {
 	*Node
 	volumes *volumes
+	told    *told
 	wake    chan struct{}
 	reader  *sdkmetric.ManualReader
 	logs    *observer.ObservedLogs
@@ -89,7 +103,7 @@ func startLoop(t *testing.T) *loop {
 	t.Helper()
 	core, logs := observer.New(zap.InfoLevel)
 	l := &loop{
-		wake: make(chan struct{}, 1), reader: sdkmetric.NewManualReader(), logs: logs,
+		told: &told{}, wake: make(chan struct{}, 1), reader: sdkmetric.NewManualReader(), logs: logs,
 		volumes: &volumes{
 			state: map[string]driver.Condition{}, tries: map[string][]time.Time{},
 			heal: func(context.Context, string) error { return nil },
@@ -101,6 +115,7 @@ func startLoop(t *testing.T) *loop {
 	}
 	l.Node = NewNode(NodeConfig{
 		Volumes: l.volumes, Wake: l.wake, Metrics: metrics, Log: zap.New(core), Tracer: telemetry.NewTracer(noop.NewTracerProvider()),
+		Events: l.told,
 	})
 	if err := metrics.ObserveMounts(l.Check); err != nil {
 		t.Fatal(err)

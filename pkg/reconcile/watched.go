@@ -59,7 +59,7 @@ func (n *Node) wants(w *watched, c driver.Condition) bool {
 	case time.Now().Before(w.next):
 		return false
 	default:
-		return c.Heal || c.Missing > 0 && time.Since(w.paths) >= pathsInterval
+		return c.Heal || c.Revoked || c.Missing > 0 && time.Since(w.paths) >= pathsInterval
 	}
 }
 

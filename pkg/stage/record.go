@@ -43,6 +43,7 @@ type Record struct {
 	TraceParent string            `json:"traceparent,omitempty"`    // of the stage call, for recoveries to link to
 	Former      []string          `json:"former_devices,omitempty"` // names of devices this attachment had before, in this boot
 	Recovery    *Recovery         `json:"recovery,omitempty"`       // one that has begun and not ended
+	Attachment  *Attachment       `json:"attachment,omitempty"`     // nil: none was seen
 }
 
 // Recovery is what a recovery has taken down and not yet brought back.
@@ -60,6 +61,7 @@ type Target struct {
 	Path     string `json:"path"`
 	ReadOnly bool   `json:"read_only,omitempty"`
 	Asked    string `json:"asked"` // capability and flags of the publish call
+	Pod      Pod    `json:"pod,omitzero"`
 }
 
 // Paths are all mount points of the volume: where it is published, then where it is staged.

@@ -17,7 +17,7 @@
 {{- end -}}
 {{- end -}}
 {{- if not (regexMatch "^[A-Za-z0-9]([A-Za-z0-9._-]{0,30}[A-Za-z0-9])?$" $a.name) -}}
-{{- fail (printf "array.name %q: use at most 32 letters, digits, dots, hyphens and underscores" $a.name) -}}
+{{- fail (printf "array.name %q: use at most 32 letters, digits, dots, hyphens and underscores, a letter or digit first and last" $a.name) -}}
 {{- end -}}
 {{- if not $a.secretName -}}
 {{- fail "array.secretName is missing: name the Secret with the array's ssh-key and host-key" -}}
@@ -47,6 +47,47 @@
 {{- fail (printf "telemetry.otlpEndpoint %q: give a URL, such as http://collector.observability:4317" .) -}}
 {{- end -}}
 {{- end -}}
+{{- include "rds-csi.validateRunning" . -}}
+{{- include "rds-csi.validateClasses" . -}}
+{{- end -}}
+
+{{/* validateRunning is about how the pods run. */}}
+{{- define "rds-csi.validateRunning" -}}
+{{- if has (int .Values.controller.metricsPort) (list 9810 9811 9812) -}}
+{{- fail (printf "controller.metricsPort %v: the sidecars have 9810, 9811 and 9812 in the same pod" .Values.controller.metricsPort) -}}
+{{- end -}}
+{{- range $role := list "controller" "node" -}}
+{{- range (index $.Values $role).extraArgs -}}
+{{- if not (hasPrefix "--" .) -}}
+{{- fail (printf "%s.extraArgs: %q is no flag; give each as --name=value" $role .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $sidecar := .Values.sidecars -}}
+{{- if kindIs "map" $sidecar -}}
+{{- range $key := list "timeout" "capacityPollInterval" "reconcileSync" -}}
+{{- include "rds-csi.validateDuration" (list (printf "sidecars.%s.%s" $name $key) (index $sidecar $key)) -}}
+{{- end -}}
+{{- with $sidecar.image -}}
+{{- if not (regexMatch "^[^ ]+(:[A-Za-z0-9._-]+|@sha256:[0-9a-f]{64})$" .) -}}
+{{- fail (printf "sidecars.%s.image %q: pin it with a tag or a digest" $name .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- include "rds-csi.validateDuration" (list "sidecars.retryIntervalMax" .Values.sidecars.retryIntervalMax) -}}
+{{- include "rds-csi.validateDuration" (list "monitoring.interval" .Values.monitoring.interval) -}}
+{{- end -}}
+
+{{- define "rds-csi.validateDuration" -}}
+{{- with index . 1 -}}
+{{- if not (regexMatch "^([0-9]+(h|m|s))+$" .) -}}
+{{- fail (printf "%s %q: give a duration, such as 60s or 1m" (index $ 0) .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "rds-csi.validateClasses" -}}
 {{- $defaults := list -}}
 {{- $names := list -}}
 {{- range .Values.storageClasses -}}
