@@ -67,7 +67,6 @@ func values(t *testing.T) string {
 	t.Helper()
 	return write(t, "values.yaml", strings.NewReplacer("IP", nodeIP, "DIR", under("array")).Replace(`
 array: {address: IP}
-driver: {clusterID: e2e}
 image: {tag: e2e, pullPolicy: Never}
 sidecars: {pullPolicy: Never}
 dev: {loopDir: DIR}
