@@ -20,6 +20,7 @@ const module = "git.srvlab.io/whiskey/rds-csi-driver/"
 func arrows() map[string][]string {
 	return map[string][]string{
 		"cmd/rds-csi-plugin": {"pkg/check", "pkg/driver", "pkg/host", "pkg/kube", "pkg/mount", "pkg/nvme", "pkg/rds", "pkg/rdssim", "pkg/reconcile", "pkg/routeros", "pkg/stage", "telemetry", "telemetry/export"},
+		"cmd/rds-image":      {},
 		"cmd/rds-sim":        {"pkg/rdssim"},
 		// Judges what array and node answer: as the driver's cmd it looks at both sides, but acts through their packages.
 		"pkg/check":           {"pkg/fault", "pkg/host", "pkg/nvme", "pkg/rds", "pkg/routeros", "telemetry"},
@@ -49,7 +50,7 @@ func arrows() map[string][]string {
 // keepers lists the only places that may import a library (a prefix), beside tests.
 func keepers() map[string][]string {
 	return map[string][]string{
-		"os/exec": {"pkg/host/", "pkg/e2e/program/"},
+		"os/exec": {"pkg/host/", "pkg/e2e/program/", "cmd/rds-image/"},
 		"github.com/container-storage-interface/spec": {"pkg/driver/", "cmd/rds-csi-plugin/demo"},
 		"google.golang.org/grpc/codes":                {"pkg/driver/", "cmd/rds-csi-plugin/demo"},
 		"google.golang.org/grpc/status":               {"pkg/driver/", "cmd/rds-csi-plugin/demo"},
@@ -59,6 +60,7 @@ func keepers() map[string][]string {
 		"go.opentelemetry.io/contrib/exporters":       {"telemetry/export/"},
 		"github.com/prometheus/client_golang":         {"telemetry/export/"},
 		"golang.org/x/crypto/ssh":                     {"pkg/routeros/", "pkg/rdssim/"},
+		"github.com/google/go-containerregistry":      {"cmd/rds-image/"},
 		"github.com/moby/sys/mount":                   {"pkg/host/"},
 		"github.com/godbus/dbus":                      {"pkg/host/"},
 		"k8s.io/":                                     {"pkg/kube/"},
