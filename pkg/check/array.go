@@ -22,8 +22,8 @@ func (r *Result) lookAtArray(ctx context.Context) bool {
 	usable := r.lookAtVersion(ctx)
 	r.lookAtRights(ctx)
 	if usable {
-		r.lookAtPackage(ctx)
-		usable = r.lookAtPool(ctx)
+		there := r.lookAtPackage(ctx)
+		usable = r.lookAtPool(ctx) && there
 	} else {
 		r.found.skip("package and pool", "they are looked at once the RouterOS version is known and new enough")
 	}
@@ -132,16 +132,19 @@ func denied(err error) bool {
 	return ok
 }
 
-func (r *Result) lookAtPackage(ctx context.Context) {
+// lookAtPackage is false where the package is known to be missing.
+func (r *Result) lookAtPackage(ctx context.Context) bool {
 	const subject, fix = "rose-storage", "install the package rose-storage for this RouterOS release and reboot the array (/system/package print shows it then)"
 	switch there, err := r.config.Array.RoseStorage(ctx); {
 	case err != nil:
 		r.found.add(Warning, subject, "", "whether the package is there cannot be told: %v", err)
 	case !there:
 		r.found.add(Failed, subject, fix, "the package is not there: without it the array offers nothing over NVMe/TCP")
+		return false
 	default:
 		r.found.ok(subject, "the package is there")
 	}
+	return true
 }
 
 func (r *Result) lookAtPool(ctx context.Context) bool {
@@ -178,23 +181,5 @@ func (r *Result) mounted(ctx context.Context) string {
 		return "nothing"
 	default:
 		return strings.Join(points, ", ")
-	}
-}
-
-func (r *Result) lookAtPorts(ctx context.Context) {
-	const subject = "NVMe/TCP port"
-	if len(r.config.Addresses) == 0 {
-		r.found.add(Failed, subject, "give --nvme-address the IP address of the array in the storage network", "no address is known: --rds-address is a name, which the kernel does not resolve")
-	}
-	for _, address := range r.config.Addresses {
-		switch err := r.config.Dial(ctx, address); {
-		case err == nil:
-			r.found.ok(subject, "%s answers", address)
-		case refusedByPeer(err):
-			r.found.add(Warning, subject, "run it with --write, which exports a volume, or look again while one is attached",
-				"%s is reached, but nothing listens there; an array without a single export may not listen", address)
-		default:
-			r.found.add(Failed, subject, "check the address, the network and firewalls between here and the array", "%s is not reached: %v", address, err)
-		}
 	}
 }

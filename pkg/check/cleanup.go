@@ -37,7 +37,7 @@ func (t *trial) cleanUp(ctx context.Context) {
 // remove tries again while the array does not answer, or something of the volume is left.
 func (t *trial) remove(ctx context.Context) (left rds.Left, err error) {
 	for range removals {
-		if t.await(ctx, func() bool { left, err = t.removeOnce(ctx); return err == nil && left == (rds.Left{}) }) {
+		if t.await(ctx, func() bool { left, err = t.removeOnce(ctx); return denied(err) || err == nil && left == (rds.Left{}) }) {
 			break
 		}
 	}

@@ -28,7 +28,7 @@ func TestEveryDifferenceIsNamed(t *testing.T) {
 		fails bool
 		says  []string
 	}{
-		rdssim.NoRose:         {true, []string{"failed   rose-storage: the package is not there", "fix: install the package rose-storage"}},
+		rdssim.NoRose:         {true, []string{"failed   rose-storage: the package is not there", "fix: install the package rose-storage", "skipped  scratch volume"}},
 		rdssim.NoBytes:        {true, []string{"failed   create: " + differs + "it does not make a file disk with a size in bytes", "no volume can be made"}},
 		rdssim.RoundsSizes:    {true, []string{"failed   size: " + differs + "asked for 67112960 bytes it makes a disk of 67108864", "fix: ask for whole GiB"}},
 		rdssim.TextSizes:      {false, []string{"OK       size: asked for 67112960 bytes", "size as text"}},

@@ -32,11 +32,7 @@ func (a *Array) NewScratch(ctx context.Context, nonce, comment string) (*Scratch
 	if s.pool, err = a.Pool(ctx, ""); err != nil {
 		return nil, err
 	}
-	reply, err := a.run(ctx, telemetry.CommandDiskGet, s.leftScript)
-	if err != nil {
-		return nil, fault.Wrap(op, err)
-	}
-	left, err := leftOf(reply)
+	left, err := s.left(ctx)
 	if err == nil && left != (Left{}) {
 		err = fault.Errorf("", fault.Conflict, "there are %d disks and %d files of that name already", left.Disks, left.Files)
 	}
@@ -133,10 +129,21 @@ type Left struct {
 	Disks, Files int
 }
 
+func (s *Scratch) left(ctx context.Context) (Left, error) {
+	reply, err := s.array.run(ctx, telemetry.CommandDiskGet, s.leftScript)
+	if err != nil {
+		return Left{}, err
+	}
+	return leftOf(reply)
+}
+
 // Remove takes the volume away in whatever state it is: export, disk, file, directory or subvolume. It may
-// be repeated. Nothing else is touched: what is removed has a slot or a file of a name that was free before.
+// be repeated, and where nothing is left it changes nothing. Nothing else is touched: what is removed has a slot or a file of a name that was free before.
 func (s *Scratch) Remove(ctx context.Context) (Left, error) {
 	op := "remove volume " + s.slot
+	if left, err := s.left(ctx); err != nil || left == (Left{}) {
+		return left, fault.Wrap(op, err)
+	}
 	reply, err := s.array.run(ctx, telemetry.CommandDiskRemove, s.removeScript)
 	if err != nil {
 		return Left{}, fault.Wrap(op, err)
