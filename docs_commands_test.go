@@ -195,7 +195,9 @@ func TestSimulatorReferenceHasEveryFlag(t *testing.T) {
 func TestSimulatorReferenceHasEveryDifference(t *testing.T) {
 	var listed []rdssim.Difference
 	for _, row := range rows(t, "docs/reference/simulator.md", "## Answers that differ") {
-		listed = append(listed, rdssim.Difference(row[0]))
+		if row[0] != "--differ" {
+			listed = append(listed, rdssim.Difference(row[0]))
+		}
 	}
 	if !slices.Equal(listed, rdssim.Differences()) {
 		t.Errorf("listed are %v, known are %v", listed, rdssim.Differences())

@@ -77,9 +77,9 @@ func checkUp(ctx context.Context, args []string, getenv func(string) string, std
 			c.Addresses = append(c.Addresses, net.JoinHostPort(address, strconv.Itoa(o.nvmePort)))
 		}
 		o.rds.sessions = 1 // what cleans up must wait for a command that was given up and still runs
-		console, err := o.rds.console(telemetry.Noop(), zap.NewNop())
-		if err != nil {
-			return err
+		console, failed := o.rds.console(telemetry.Noop(), zap.NewNop())
+		if failed != nil {
+			return failed
 		}
 		defer func() { err = errors.Join(err, console.Close()) }()
 		c.Array = rds.New(rds.Config{Console: console, Pool: o.rds.pool, Port: o.nvmePort, HostACL: true})
@@ -113,15 +113,12 @@ func (o *checkOptions) run(ctx context.Context, c check.Config, stdout io.Writer
 	return err
 }
 
-// identifying are texts that tell whose array and machine these are, and what a report has in their place.
+// identifying are texts that tell whose array this is, and what a report has in their place.
 func (o *checkOptions) identifying() map[string]string {
 	texts := map[string]string{}
 	for _, address := range o.nvmeAddresses() {
 		texts[address] = "<nvme address>"
 	}
 	texts[o.rds.address], texts[o.rds.keyFile], texts[o.rds.hostKey] = "<array>", "<key file>", "<host key>"
-	if name, err := os.Hostname(); err == nil {
-		texts[name] = "<this machine>"
-	}
 	return texts
 }

@@ -80,6 +80,7 @@ func TestEveryDifferenceOfALiveSessionIsNamed(t *testing.T) {
 		"no ACL at work":  {func(h *fakeHost) { h.anybody = true }, true, []string{"failed   a host that is not allowed: " + differs}},
 		"growth not seen": {func(h *fakeHost) { h.deaf = true }, false, []string{"warning  growth seen by the host: " + differs, "fix: restart the pods"}},
 		"no fence":        {func(h *fakeHost) { h.undying = true }, true, []string{"failed   end of the export: " + differs + "a live session goes on", "data can be lost"}},
+		"it ends before":  {func(h *fakeHost) { h.fragile = true }, false, []string{"warning  live session: it has ended before its time", "whether it ends a live session was not tried"}},
 		"rises again":     {func(h *fakeHost) { h.risen = true }, true, []string{"data can be lost"}},
 	} {
 		t.Run(name, func(t *testing.T) {

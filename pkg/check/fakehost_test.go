@@ -22,6 +22,7 @@ type fakeHost struct {
 	undying  bool  // a session outlives its export
 	risen    bool  // a session comes back under another NQN
 	most     int   // sessions at once
+	fragile  bool  // a session does not live
 }
 
 type fakeSession struct {
@@ -58,7 +59,7 @@ func (h *fakeHost) Status(_ context.Context, nqn, host string) (nvme.Status, err
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.sessions[nqn+host]
-	if s == nil {
+	if s == nil || h.fragile {
 		return nvme.Status{Link: nvme.LinkGone}, nil
 	}
 	_, exported := h.exported(nqn)

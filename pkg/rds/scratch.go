@@ -48,7 +48,6 @@ func (s *Scratch) Pool() Pool { return s.pool }
 // Seen is the volume as the array shows it.
 type Seen struct {
 	Volume
-	Comment string
 	AsNamed bool              // the path of its file is shown as it was set
 	HasFile bool              // /file shows its file
 	Free    uint64            // bytes free in its pool
@@ -108,7 +107,7 @@ func (s *Scratch) seen(reply *routeros.Reply) (Seen, error) {
 	if len(rows) != 1 {
 		return Seen{}, fault.Errorf("", fault.NotFound, "the array shows %d disks in its slot, not one", len(rows))
 	}
-	seen := Seen{Comment: rows[0].String("comment"), AsNamed: rows[0].String("file-path") == "/"+s.file(), Types: rows[0].Types()}
+	seen := Seen{AsNamed: rows[0].String("file-path") == "/"+s.file(), Types: rows[0].Types()}
 	if seen.Volume, err = volumeOf(rows[0]); err != nil {
 		return seen, err
 	}
