@@ -37,7 +37,13 @@ func (r *Receiver) Export(_ context.Context, req *collector.ExportTraceServiceRe
 // StartReceiver listens on loopback until the test ends.
 func StartReceiver(t *testing.T) *Receiver {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return StartReceiverAt(t, "127.0.0.1:0")
+}
+
+// StartReceiverAt listens at a host:port until the test ends.
+func StartReceiverAt(t *testing.T, address string) *Receiver {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +53,13 @@ func StartReceiver(t *testing.T) *Receiver {
 	go func() { _ = server.Serve(l) }() // ends with Stop
 	t.Cleanup(server.Stop)
 	return r
+}
+
+// Spans are all that have come so far.
+func (r *Receiver) Spans() []*trace.Span {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.spans)
 }
 
 // Environment makes a program send its traces here.

@@ -20,7 +20,6 @@ func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	begun := time.Now()
 	c := &cluster{}
-	t.Cleanup(func() { c.tell(t) })
 	authorities(t)
 	configure(t)
 	path := "PATH=" + strings.Join([]string{debian("usr/bin"), debian("usr/sbin"), os.Getenv("PATH")}, ":")
@@ -64,11 +63,8 @@ func (c *cluster) awaitReady(t *testing.T) {
 	})
 }
 
-// tell says of a failed test what its cluster looked like.
+// tell says which of the cluster's programs have ended by themselves, and why.
 func (c *cluster) tell(t *testing.T) {
-	if !t.Failed() {
-		return
-	}
 	for _, d := range c.daemons {
 		if !d.running() {
 			t.Logf("%s has ended: %s", d.name, d.tail())

@@ -47,7 +47,6 @@ func sidecars(t *testing.T) map[string]string {
 // the place asks for is set: loop devices, and images that cannot be pulled.
 func installDriver(t *testing.T, a *array, more ...string) {
 	t.Helper()
-	kubectl(t, "create", "namespace", namespace)
 	kubectl(t, "create", "secret", "generic", "rds-csi-array", "--namespace="+namespace,
 		"--from-file=ssh-key="+under("array/client_key"), "--from-literal=host-key="+a.hostKey)
 	helm(t, append([]string{"install", release, chartDir}, more...)...)

@@ -3,7 +3,6 @@ package k8s
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -57,15 +56,4 @@ func waitFor(t *testing.T, object, condition string, more ...string) {
 		description, _ := tryKubectl(t, "", append([]string{"describe", object}, more...)...)
 		t.Fatalf("%v\n%s", err, description)
 	}
-}
-
-// get reads an object, or a list, into a value.
-func get[T any](t *testing.T, args ...string) T {
-	t.Helper()
-	var value T
-	text := kubectl(t, append([]string{"get", "-o", "json"}, args...)...)
-	if err := json.Unmarshal([]byte(text), &value); err != nil {
-		t.Fatal(err)
-	}
-	return value
 }

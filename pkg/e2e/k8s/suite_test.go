@@ -5,12 +5,16 @@ import "testing"
 // TestKubernetes has all its tests in one cluster: it takes some 20 seconds to come up.
 func TestKubernetes(t *testing.T) {
 	c := newCluster(t)
-	a := startArray(t)
-	t.Cleanup(func() { report(t) })
-	installDriver(t, a)
-	s := &suite{cluster: c, array: a}
+	s := &suite{cluster: c, array: startArray(t)}
+	t.Cleanup(func() { report(t, c) })
+	kubectl(t, "create", "namespace", namespace)
+	t.Run("DryRun", s.dryRun) // nothing is installed yet: what is there would be changed, which asks for less
+	installDriver(t, s.array)
 	t.Run("Life", s.life)
 	t.Run("Modes", s.modes)
+	t.Run("Scrapes", s.scrapes)
+	t.Run("Traces", s.traces)
+	t.Run("External", s.external)
 	t.Run("Trouble", s.trouble)
 }
 
@@ -20,10 +24,11 @@ type suite struct {
 }
 
 // report says of a failed test what pods were there, and what the driver logged.
-func report(t *testing.T) {
+func report(t *testing.T, c *cluster) {
 	if !t.Failed() {
 		return
 	}
+	c.tell(t)
 	for _, args := range [][]string{
 		{"get", "pods,pvc,pv,volumeattachments", "--all-namespaces", "-o", "wide"},
 		{"get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"},
