@@ -32,7 +32,7 @@ func (s *staging) use(ctx context.Context, dev nvme.Device) (repeat bool, err er
 			"nothing was done to either", s.record.StagingPath, at.Device(), dev.Num, dev.Path)
 	}
 	if inUse { // a mounted device is never probed, checked or formatted
-		return s.mount(ctx, dev, nil)
+		return s.mount(ctx, dev)
 	}
 	held, err := s.node.cfg.Mounter.Hold(ctx, dev.Path, dev.Num)
 	if err != nil {
@@ -41,15 +41,15 @@ func (s *staging) use(ctx context.Context, dev nvme.Device) (repeat bool, err er
 	s.held.Store(true)
 	defer func() {
 		s.held.Store(false) // a mount that is still under way asks for all again
-		held.Close()
+		_ = held.Close()    // nothing was written through it
 	}()
 	if err := s.prepare(ctx, dev); err != nil {
 		return false, err
 	}
-	return s.mount(ctx, dev, held)
+	return s.mount(ctx, dev)
 }
 
-func (s *staging) mount(ctx context.Context, dev nvme.Device, held *mount.Held) (repeat bool, err error) {
+func (s *staging) mount(ctx context.Context, dev nvme.Device) (repeat bool, err error) {
 	mounter := s.node.cfg.Mounter
 	if s.unsaved { // a mount is told to be ours by the device in the record
 		if err := s.save(); err != nil {
@@ -58,7 +58,7 @@ func (s *staging) mount(ctx context.Context, dev nvme.Device, held *mount.Held) 
 	}
 	repeat, err = mounter.Mount(ctx, mount.MountRequest{
 		Device: dev.Path, Num: dev.Num, Target: s.record.StagingPath,
-		FSType: s.record.FSType, Options: s.record.MountFlags, ReadOnly: s.record.ReadOnly, Live: s.live(dev), Held: held,
+		FSType: s.record.FSType, Options: s.record.MountFlags, ReadOnly: s.record.ReadOnly, Live: s.live(dev),
 	})
 	if err != nil {
 		return false, err

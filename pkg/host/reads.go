@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -26,39 +27,40 @@ const (
 )
 
 // ReadEach shows look what is in each range, one after the other in the given order, and ends with the first
-// error. The bytes are look's until it returns. They come from the device itself and not from what the kernel
-// remembers of it (O_DIRECT).
+// error, of a read or of look. The bytes are look's until it returns. They come from the device itself and not
+// from what the kernel remembers of it (O_DIRECT).
 //
 // Many reads go on at a time: the survey of a volume looks at some hundred places, each of which would cost a
-// round trip, and linux AIO hands them over in a few system calls.
-func (b *BlockDevice) ReadEach(ranges []Range, look func(Range, []byte) error) (err error) {
-	if len(ranges) == 0 {
-		return nil
+// round trip, and linux AIO hands them over in a few system calls. It is over when each that was begun has ended.
+func (b *BlockDevice) ReadEach(ranges []Range, look func(Range, []byte) error) error {
+	slot, err := slotBytes(ranges)
+	if err != nil || slot == 0 {
+		return err
 	}
 	fd, err := b.openDirect()
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	slot := int(slices.MaxFunc(ranges, func(a, b Range) int { return int(a.Len - b.Len) }).Len)
-	slot = (slot + BlockAlign - 1) / BlockAlign * BlockAlign
 	arena, err := unix.Mmap(-1, 0, slot*readsAtOnce, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return os.NewSyscallError("mmap", err)
 	}
-	defer func() { err = errors.Join(err, unix.Munmap(arena)) }()
 	read, end := reader(fd)
-	defer end() // waits for reads that are still under way, before their memory goes
-
+	defer func() {
+		end() // before the memory that it reads into goes
+		_ = unix.Munmap(arena)
+	}()
 	for batch := range slices.Chunk(ranges, readsAtOnce) {
 		buffers := make([][]byte, len(batch))
 		for i, r := range batch {
 			buffers[i] = arena[i*slot:][:r.Len]
 		}
-		if err := read(batch, buffers); err != nil {
-			return err
-		}
+		failed := read(batch, buffers)
 		for i, r := range batch {
+			if err := failed[i]; err != nil {
+				return err
+			}
 			if err := look(r, buffers[i]); err != nil {
 				return err
 			}
@@ -67,10 +69,25 @@ func (b *BlockDevice) ReadEach(ranges []Range, look func(Range, []byte) error) (
 	return nil
 }
 
+// slotBytes has room for each of the ranges.
+func slotBytes(ranges []Range) (int, error) {
+	longest := int64(0)
+	for _, r := range ranges {
+		if r.Len <= 0 || r.Off < 0 {
+			return 0, fmt.Errorf("read %d bytes at %d: %w", r.Len, r.Off, unix.EINVAL)
+		}
+		longest = max(longest, r.Len)
+	}
+	return int(longest+BlockAlign-1) / BlockAlign * BlockAlign, nil
+}
+
 // openDirect opens the device once more. The link leads to the same device, which is open and so keeps its
 // number.
 func (b *BlockDevice) openDirect() (fd int, err error) {
 	err = b.control(func(open int) error {
+		if block, err := unix.IoctlGetInt(open, unix.BLKSSZGET); err != nil || block > BlockAlign {
+			return fmt.Errorf("read past the page cache: logical blocks of %d bytes, and at most %d are known: %w", block, BlockAlign, cmp.Or(err, error(unix.EOPNOTSUPP)))
+		}
 		fd, err = retried(func() (int, error) {
 			return unix.Open("/proc/self/fd/"+strconv.Itoa(open), unix.O_RDONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
 		})
@@ -80,25 +97,23 @@ func (b *BlockDevice) openDirect() (fd int, err error) {
 }
 
 // reader reads by AIO, or one after the other where the kernel has none left: fs.aio-max-nr counts for the
-// whole machine, and databases use it up.
-func reader(fd int) (read func([]Range, [][]byte) error, end func()) {
-	var q queue
+// whole machine, and databases use it up. It tells of each range why it could not be read.
+func reader(fd int) (read func([]Range, [][]byte) []error, end func()) {
+	q := &queue{fd: fd}
 	_, _, errno := unix.Syscall(unix.SYS_IO_SETUP, readsAtOnce, uintptr(unsafe.Pointer(&q.context)), 0)
 	if errno != 0 {
-		return func(ranges []Range, buffers [][]byte) error { return readInTurn(fd, ranges, buffers) }, func() {}
+		return func(ranges []Range, buffers [][]byte) []error { return readInTurn(fd, ranges, buffers) }, func() {}
 	}
-	q.fd = fd
-	return q.read, q.destroy
+	return q.read, q.end
 }
 
-func readInTurn(fd int, ranges []Range, buffers [][]byte) error {
+func readInTurn(fd int, ranges []Range, buffers [][]byte) []error {
+	failed := make([]error, len(ranges))
 	for i, r := range ranges {
 		n, err := retried(func() (int, error) { return unix.Pread(fd, buffers[i], r.Off) })
-		if err := r.got(int64(n), err); err != nil {
-			return err
-		}
+		failed[i] = r.got(int64(n), err)
 	}
-	return nil
+	return failed
 }
 
 // got is nil if a read of the range gave all of it.
@@ -114,8 +129,9 @@ func (r Range) got(n int64, err error) error {
 
 // queue is a context of linux AIO (io_setup(2)).
 type queue struct {
-	context uintptr
-	fd      int
+	context  uintptr
+	fd       int
+	underWay int // reads whose end was not seen
 }
 
 // iocb and event are struct iocb and struct io_event of linux/aio_abi.h. What has no name here is zero.
@@ -143,47 +159,57 @@ type (
 // iocbRead is IOCB_CMD_PREAD.
 const iocbRead = 0
 
-// read fills the buffers, which are not of Go's heap. On an error some may still be under way.
-func (q *queue) read(ranges []Range, buffers [][]byte) error {
-	calls, pointers := make([]iocb, len(ranges)), make([]*iocb, len(ranges))
+// read fills the buffers, which are not of Go's heap.
+func (q *queue) read(ranges []Range, buffers [][]byte) []error {
+	calls, pointers, failed := make([]iocb, len(ranges)), make([]*iocb, len(ranges)), make([]error, len(ranges))
 	for i, r := range ranges {
 		calls[i] = iocb{
 			data: uint64(i), opcode: iocbRead, fd: uint32(q.fd),
 			buffer: uint64(uintptr(unsafe.Pointer(&buffers[i][0]))), bytes: uint64(r.Len), offset: r.Off,
 		}
 		pointers[i] = &calls[i]
+		failed[i] = r.got(0, errNotRead)
 	}
-	for begun := 0; begun < len(pointers); {
-		n, err := retried(func() (int, error) {
-			n, _, errno := unix.Syscall(unix.SYS_IO_SUBMIT, q.context, uintptr(len(pointers)-begun), uintptr(unsafe.Pointer(&pointers[begun])))
+	var err error
+	for err == nil && q.underWay < len(pointers) {
+		var n int
+		n, err = retried(func() (int, error) {
+			rest := pointers[q.underWay:]
+			n, _, errno := unix.Syscall(unix.SYS_IO_SUBMIT, q.context, uintptr(len(rest)), uintptr(unsafe.Pointer(&rest[0])))
 			return int(n), errnoError(errno)
 		})
-		if err != nil {
-			return os.NewSyscallError("io_submit", err)
+		if err == nil {
+			q.underWay += n
 		}
-		begun += n
 	}
 	runtime.KeepAlive(calls)
-	return q.wait(ranges)
+	if q.underWay < len(ranges) {
+		failed[q.underWay] = ranges[q.underWay].got(0, os.NewSyscallError("io_submit", err))
+	}
+	if err := q.wait(ranges, failed); err != nil {
+		failed[0] = err
+	}
+	return failed
 }
 
-// wait is over when each of the ranges has been read, or one could not be.
-func (q *queue) wait(ranges []Range) error {
+// errNotRead stands for a read whose end was not seen.
+var errNotRead = errors.New("it was not begun, or has not ended")
+
+// wait is over when each read that is under way has ended; what became of it is in failed then.
+func (q *queue) wait(ranges []Range, failed []error) error {
 	events := make([]event, len(ranges))
-	for left := len(ranges); left > 0; {
+	for q.underWay > 0 {
 		n, err := retried(func() (int, error) {
-			n, _, errno := unix.Syscall6(unix.SYS_IO_GETEVENTS, q.context, uintptr(left), uintptr(left), uintptr(unsafe.Pointer(&events[0])), 0, 0)
+			n, _, errno := unix.Syscall6(unix.SYS_IO_GETEVENTS, q.context, uintptr(q.underWay), uintptr(q.underWay), uintptr(unsafe.Pointer(&events[0])), 0, 0)
 			return int(n), errnoError(errno)
 		})
 		if err != nil {
 			return os.NewSyscallError("io_getevents", err)
 		}
 		for _, e := range events[:n] {
-			if err := ranges[e.data].got(e.result, resultError(e.result)); err != nil {
-				return err
-			}
+			failed[e.data] = ranges[e.data].got(e.result, resultError(e.result))
 		}
-		left -= n
+		q.underWay -= n
 	}
 	return nil
 }
@@ -202,4 +228,13 @@ func resultError(result int64) error {
 	return nil
 }
 
-func (q *queue) destroy() { _, _, _ = unix.Syscall(unix.SYS_IO_DESTROY, q.context, 0, 0) }
+// end gives the context back. That takes the kernel some ten milliseconds even with nothing under way (it waits
+// for an RCU grace period, fs/aio.c kill_ioctx), which nobody has to wait for then.
+func (q *queue) end() {
+	destroy := func() { _, _, _ = unix.Syscall(unix.SYS_IO_DESTROY, q.context, 0, 0) }
+	if q.underWay > 0 {
+		destroy()
+		return
+	}
+	go destroy()
+}

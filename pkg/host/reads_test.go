@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -78,23 +79,30 @@ func TestARangeThatIsNotThereIsAnError(t *testing.T) {
 		"across the end":   {Range{3 * BlockAlign, 2 * BlockAlign}, io.ErrUnexpectedEOF},
 		"not whole blocks": {Range{1, BlockAlign}, unix.EINVAL},
 	} {
-		looked := func(r Range, _ []byte) error {
-			if r == tt.r {
-				t.Errorf("%s: it was shown", name)
-			}
-			return nil
-		}
-		if err := b.ReadEach(append(ranges[:2:2], tt.r), looked); !errors.Is(err, tt.want) {
+		var shown []Range
+		looked := func(r Range, _ []byte) error { shown = append(shown, r); return nil }
+		if err := b.ReadEach([]Range{ranges[0], ranges[1], tt.r, ranges[2]}, looked); !errors.Is(err, tt.want) {
 			t.Errorf("%s: error %v, want %v", name, err, tt.want)
+		}
+		if !slices.Equal(shown, ranges[:2]) {
+			t.Errorf("%s: shown are %v, want what is before it", name, shown)
 		}
 		fd, err := b.openDirect()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := readInTurn(fd, []Range{tt.r}, [][]byte{aligned(t, tt.r.Len)}); !errors.Is(err, tt.want) {
+		if err := errors.Join(readInTurn(fd, []Range{tt.r}, [][]byte{aligned(t, tt.r.Len)})...); !errors.Is(err, tt.want) {
 			t.Errorf("%s: one after the other: error %v, want %v", name, err, tt.want)
 		}
 		unix.Close(fd)
+	}
+}
+
+func TestARangeWithoutBytesIsRefused(t *testing.T) {
+	b, ranges := marked(t, 2)
+	err := b.ReadEach(append(ranges, Range{Off: BlockAlign}), func(Range, []byte) error { return nil })
+	if !errors.Is(err, unix.EINVAL) {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -109,7 +117,7 @@ func TestReadingOneAfterTheOtherGivesTheSame(t *testing.T) {
 	for _, r := range ranges {
 		buffers = append(buffers, aligned(t, r.Len))
 	}
-	if err := readInTurn(fd, ranges, buffers); err != nil {
+	if err := errors.Join(readInTurn(fd, ranges, buffers)...); err != nil {
 		t.Fatal(err)
 	}
 	for i, data := range buffers {

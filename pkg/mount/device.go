@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -26,15 +27,10 @@ func (a Alive) ask(ctx context.Context) error {
 	return a(ctx)
 }
 
-// Held is a device that is open for the time of several steps: name and number go to no other disk between
-// them, and the kernel keeps what one has read for the next.
-type Held struct {
-	device host.Device
-}
-
-// Hold opens a device and compares its number. Another device with that name is counted as a refusal to
+// Hold opens a device for the time of several steps: name and number go to no other disk between them, and
+// the kernel keeps what one has read for the next. Another device with that name is counted as a refusal to
 // format: it would have been, had the look for a file system begun.
-func (m *Mounter) Hold(ctx context.Context, path string, num host.DevNum) (*Held, error) {
+func (m *Mounter) Hold(ctx context.Context, path string, num host.DevNum) (io.Closer, error) {
 	device, err := m.open(ctx, path, false, false)
 	if err != nil {
 		return nil, fault.E("open "+path, fault.Unavailable, err)
@@ -46,11 +42,8 @@ func (m *Mounter) Hold(ctx context.Context, path string, num host.DevNum) (*Held
 		}
 		return nil, fault.Wrap("open "+path, err)
 	}
-	return &Held{device}, nil
+	return device, nil
 }
-
-// Close lets go of the device. Nothing was written through it, so that there is nothing to fail.
-func (h *Held) Close() { _ = h.device.Close() }
 
 // pin opens a device and makes sure that it is the volume's. Until it is closed the kernel gives
 // neither its name nor its number to another disk.

@@ -23,13 +23,11 @@ type MountRequest struct {
 	Options  []string
 	ReadOnly bool
 	Live     Alive
-	Held     *Held // nil, or the caller holds the device so, and has asked Live since
 }
 
 // Mount mounts the device at Target. What is mounted there already is verified: the same device,
 // file system and mode is a noop, anything else is refused. It never stacks a mount on another.
-// Whose the device is, Live is asked before and after the mount, while the device is held open; only
-// after it if Held says that the caller has asked before.
+// Whose the device is, Live is asked before and after the mount, while the device is held open.
 func (m *Mounter) Mount(ctx context.Context, r MountRequest) (noop bool, err error) {
 	op := "mount " + r.Device + " at " + r.Target
 	if r.FSType, err = fsTypeOf(op, r.FSType); err != nil {
@@ -85,11 +83,11 @@ func (m *Mounter) mountOnce(ctx context.Context, r MountRequest) (noop bool, err
 		}
 		return true, r.Live.ask(ctx) // the mount keeps the number from other disks
 	}
-	info, release, err := m.pinUnlessHeld(ctx, r)
+	device, info, err := m.pin(ctx, r.Device, r.Num, r.Live)
 	if err != nil {
 		return false, err
 	}
-	defer release()
+	defer device.Close()
 	if info.ReadOnly && !r.ReadOnly {
 		return false, fault.Errorf("", fault.Precondition, "the device is read-only; ask for the volume read-only")
 	}
@@ -105,20 +103,6 @@ func (m *Mounter) mountOnce(ctx context.Context, r MountRequest) (noop bool, err
 	}
 	same := func(there host.MountPoint) error { return sameMount(there, r) }
 	return false, m.confirm(ctx, r.Target, created, same, r.Live)
-}
-
-// pinUnlessHeld makes sure that the device is open until release. What the caller has held, and let go of since
-// because its time ran out, cannot be asked any more, and is not mounted.
-func (m *Mounter) pinUnlessHeld(ctx context.Context, r MountRequest) (info host.BlockInfo, release func(), err error) {
-	if r.Held != nil {
-		if err := m.growthOver(ctx, r.Device); err != nil {
-			return info, nil, err
-		}
-		info, err = verify(r.Held.device, r.Num)
-		return info, func() {}, err
-	}
-	device, info, err := m.pin(ctx, r.Device, r.Num, r.Live)
-	return info, func() { device.Close() }, err
 }
 
 // sameMount says why a mount is not the one that is asked for.

@@ -90,7 +90,9 @@ func TestAHoldOfAnotherDeviceIsCountedAsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	held.Close()
+	if err := held.Close(); err != nil {
+		t.Error(err)
+	}
 	if got := n.decisions(); len(got) != 1 {
 		t.Errorf("decisions %q: to hold a device decides nothing", got)
 	}

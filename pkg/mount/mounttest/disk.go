@@ -235,15 +235,22 @@ func (h *handle) WriteAt(p []byte, off int64) (int, error) {
 func (h *handle) Sync() error {
 	h.k.mu.Lock()
 	defer h.k.mu.Unlock()
-	if h.disk.dead {
+	switch {
+	case h.closed:
+		return os.ErrClosed
+	case h.disk.dead:
 		return unix.EIO
+	default:
+		return nil
 	}
-	return nil
 }
 
 func (h *handle) Info() (host.BlockInfo, error) {
 	h.k.mu.Lock()
 	defer h.k.mu.Unlock()
+	if h.closed {
+		return host.BlockInfo{}, os.ErrClosed
+	}
 	return host.BlockInfo{Num: h.disk.num, Size: h.disk.size(), ReadOnly: h.disk.readOnly}, nil
 }
 
