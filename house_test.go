@@ -25,6 +25,7 @@ func arrows() map[string][]string {
 		"pkg/e2e/program":     {},
 		"pkg/fault":           {},
 		"pkg/fault/faulttest": {"pkg/fault"},
+		"pkg/goldentest":      {},
 		"pkg/host":            {"pkg/fault", "telemetry"},
 		"pkg/mount":           {"pkg/fault", "pkg/host", "telemetry"},
 		"pkg/mount/mounttest": {"pkg/fault", "pkg/host", "pkg/mount", "telemetry"},
@@ -59,7 +60,7 @@ func keepers() map[string][]string {
 		"github.com/godbus/dbus":                      {"pkg/host/"},
 		"k8s.io/":                                     {},
 		"log":                                         {},
-		"testing":                                     {"pkg/nvme/nvmetest/", "pkg/mount/mounttest/", "pkg/e2e/program/", "telemetry/otlptest/"},
+		"testing":                                     {"pkg/nvme/nvmetest/", "pkg/mount/mounttest/", "pkg/e2e/program/", "pkg/goldentest/", "telemetry/otlptest/"},
 	}
 }
 
