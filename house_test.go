@@ -28,6 +28,7 @@ func arrows() map[string][]string {
 		"pkg/e2e/program":     {},
 		"pkg/fault":           {},
 		"pkg/fault/faulttest": {"pkg/fault"},
+		"pkg/goldentest":      {},
 		"pkg/host":            {"pkg/fault", "telemetry"},
 		"pkg/kube":            {"pkg/fault", "pkg/stage", "telemetry"},
 		"pkg/kube/kubetest":   {},
@@ -65,7 +66,7 @@ func keepers() map[string][]string {
 		"github.com/godbus/dbus":                      {"pkg/host/"},
 		"k8s.io/":                                     {"pkg/kube/"},
 		"log":                                         {},
-		"testing":                                     {"pkg/nvme/nvmetest/", "pkg/mount/mounttest/", "pkg/kube/kubetest/", "pkg/e2e/program/", "telemetry/otlptest/"},
+		"testing":                                     {"pkg/nvme/nvmetest/", "pkg/mount/mounttest/", "pkg/kube/kubetest/", "pkg/e2e/program/", "pkg/goldentest/", "telemetry/otlptest/"},
 	}
 }
 

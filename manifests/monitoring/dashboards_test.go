@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/goldentest"
 )
 
 type dashboard struct {
@@ -239,7 +241,7 @@ func TestConfigMapHasTheDashboards(t *testing.T) {
 	for _, d := range dashboards(t) {
 		fmt.Fprintf(&want, "  rds-csi-%s: |\n%s", filepath.Base(d.file), indent(read(t, d.file), "    "))
 	}
-	golden(t, "dashboards.yaml", want.String())
+	goldentest.Compare(t, "dashboards.yaml", want.String())
 	var resource struct {
 		APIVersion string            `yaml:"apiVersion"`
 		Kind       string            `yaml:"kind"`

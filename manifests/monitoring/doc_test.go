@@ -32,19 +32,6 @@ func decode(t *testing.T, path string, into any) {
 	}
 }
 
-// golden compares a file with what is made for it, or writes it where UPDATE_GOLDEN is set.
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want := read(t, path); got != want {
-		t.Errorf("%s is not what its sources give; UPDATE_GOLDEN=1 go test ./manifests/monitoring writes it", path)
-	}
-}
-
 // indent moves every line that is not empty to the right.
 func indent(text, by string) string {
 	var out strings.Builder

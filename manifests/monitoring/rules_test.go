@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/goldentest"
 )
 
 type ruleFile struct {
@@ -164,7 +166,7 @@ func TestPrometheusRuleHasTheRules(t *testing.T) {
 	if !ok {
 		t.Fatal("rules.yaml has no groups")
 	}
-	golden(t, "prometheusrule.yaml", prometheusRuleHead+indent("groups:\n"+groups, "  "))
+	goldentest.Compare(t, "prometheusrule.yaml", prometheusRuleHead+indent("groups:\n"+groups, "  "))
 	var resource struct {
 		APIVersion string    `yaml:"apiVersion"`
 		Kind       string    `yaml:"kind"`

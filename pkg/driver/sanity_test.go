@@ -13,6 +13,7 @@ import (
 	"github.com/onsi/gomega"
 	"google.golang.org/grpc"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/goldentest"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rdssim"
 )
 
@@ -72,7 +73,7 @@ func TestSanity(t *testing.T) {
 		t.Errorf("only %d specs passed: the suite did not run in full", passed)
 	}
 	slices.Sort(skipped)
-	compareGolden(t, "sanity_skipped.txt", skipped)
+	goldentest.Compare(t, filepath.Join("testdata", "sanity_skipped.txt"), strings.Join(skipped, "\n")+"\n")
 	for _, m := range []*machine{both, split} {
 		m.mustBeClean(t)
 	}
@@ -103,23 +104,5 @@ func TestSanitySkipsOnlyWhatIsNotAnnounced(t *testing.T) {
 		if !slices.ContainsFunc(reasons, func(reason string) bool { return strings.HasSuffix(line, ": "+reason) }) {
 			t.Errorf("a spec that must run is skipped: %s", line)
 		}
-	}
-}
-
-func compareGolden(t *testing.T, name string, lines []string) {
-	t.Helper()
-	got := strings.Join(lines, "\n") + "\n"
-	path := filepath.Join("testdata", name)
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs (UPDATE_GOLDEN=1 go test writes it); got:\n%s", path, got)
 	}
 }

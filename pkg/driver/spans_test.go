@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/goldentest"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rdssim"
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
@@ -70,33 +71,16 @@ func TestSpanTrees(t *testing.T) {
 	s.call("NodeStageVolume of a volume that is not published", func() error { return v.stage(r.a) })
 	s.call("DeleteVolume", func() error { return v.delete() })
 	s.call("DeleteVolume again", func() error { return v.delete() })
-	compareGolden(t, "spans.txt", s.lines)
+	goldentest.Compare(t, filepath.Join("testdata", "spans.txt"), strings.Join(s.lines, "\n")+"\n")
 }
 
 // The reference shows the same; UPDATE_GOLDEN=1 writes it, after TestSpanTrees.
 func TestTracesReference(t *testing.T) {
-	const path, begin, end = "../../docs/reference/traces.md", "<!-- generated: spans -->\n", "<!-- end -->"
 	trees, err := os.ReadFile(filepath.Join("testdata", "spans.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, found := strings.Cut(string(page), begin)
-	_, tail, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no %q … %q", path, begin, end)
-	}
-	want := head + begin + "```text\n" + strings.TrimSpace(string(trees)) + "\n```\n" + end + tail
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if string(page) != want {
-		t.Errorf("%s is not what testdata/spans.txt says (UPDATE_GOLDEN=1 go test writes it)", path)
-	}
+	goldentest.Section(t, "../../docs/reference/traces.md", "spans", "```text\n"+strings.TrimSpace(string(trees))+"\n```\n")
 }
 
 // spanRig is a rig whose spans are kept.

@@ -19,9 +19,9 @@ type loopNode struct {
 }
 
 // startLoopNode runs the driver's node, and with more flags the controller beside it.
-func startLoopNode(t *testing.T, arrayDir, dir string, flags ...string) *loopNode {
+func startLoopNode(t *testing.T, env []string, arrayDir, dir string, flags ...string) *loopNode {
 	t.Helper()
-	s := startDriver(t, nil, append([]string{"--node", "--node-id=node-1", "--plugin-dir=" + filepath.Join(dir, "plugin"), "--dev-loop-dir=" + arrayDir}, flags...)...)
+	s := startDriver(t, env, append([]string{"--node", "--node-id=node-1", "--plugin-dir=" + filepath.Join(dir, "plugin"), "--dev-loop-dir=" + arrayDir}, flags...)...)
 	info, err := csi.NewNodeClient(s.conn).NodeGetInfo(program.Soon(t), &csi.NodeGetInfoRequest{})
 	if err != nil {
 		t.Fatal(err)

@@ -138,7 +138,7 @@ func TestAScrapeDuringAHungMount(t *testing.T) {
 	dir, leftNothing := leavesNothing(t)
 	disk := newFrozenDisk(t, dir)
 	array := startArray(t, rdssim.Options{Dir: filepath.Join(disk.path, "array")})
-	n := startLoopNode(t, filepath.Join(disk.path, "array"), dir, append([]string{"--controller"}, array.DriverFlags()...)...)
+	n := startLoopNode(t, nil, filepath.Join(disk.path, "array"), dir, append([]string{"--controller"}, array.DriverFlags()...)...)
 	v := n.published(t, "a", n.id)
 	if err := n.stage(program.Soon(t), v); err != nil {
 		t.Fatal(err)
@@ -272,7 +272,7 @@ func TestAScrapeWithAThousandVolumes(t *testing.T) {
 	first := startController(t, array, nil)
 	first.createMany(t, "pvc-", many)
 	first.Kill(t)
-	n := startLoopNode(t, arrayDir, dir, append([]string{"--controller"}, array.DriverFlags()...)...)
+	n := startLoopNode(t, nil, arrayDir, dir, append([]string{"--controller"}, array.DriverFlags()...)...)
 	loseVolumes(t, dir, n.id, n.published(t, "pvc-0", n.id), many)
 	const onArray, onNode = `rds_csi_volumes{array="rds",state="managed"} 1000`, `rds_csi_mounts{state="stale"} 1000`
 	program.Await(t, "the loops have seen them all", func() bool {

@@ -11,6 +11,8 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/goldentest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -118,19 +120,7 @@ func golden(t *testing.T, name, got string) {
 	got = anyUUID.ReplaceAllString(got, "00000000-0000-4000-8000-000000000000")
 	got = anyStamp.ReplaceAllString(got, "2026-01-02 03:04:05")
 	got = strings.ReplaceAll(got, "\r\n", "<CR>\n")
-	path := filepath.Join("testdata", name)
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("%v; run: UPDATE_GOLDEN=1 go test ./pkg/rdssim", err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs\n--- got\n%s--- want\n%s", path, got, want)
-	}
+	goldentest.Compare(t, filepath.Join("testdata", name), got)
 }
 
 // volume adds a file disk of one GiB.

@@ -12,6 +12,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/goldentest"
 )
 
 var (
@@ -55,7 +57,7 @@ func waterfall(t *testing.T, c *Collector) string {
 
 func TestWaterfall(t *testing.T) {
 	// In the order in which they end, as a span processor sees them; the caller's span (9) is not here.
-	golden(t, "waterfall.txt", waterfall(t, collected(
+	goldentest.Compare(t, "testdata/waterfall.txt", waterfall(t, collected(
 		span("volume.lock", 2, 1, 0.4, 12.5, ""),
 		span("nvme.predial", 4, 3, 13, 15.25, ""),
 		span("nvme.connect", 3, 1, 13, 94, ""),
@@ -67,8 +69,8 @@ func TestWaterfall(t *testing.T) {
 		span("mount", 10, 1, 301, 330, ""),
 		span(stageSpan, 1, 99, 0, 412.34, "refused: "+string(bytes.Repeat([]byte("long "), 60))),
 	)))
-	golden(t, "waterfall-instant.txt", waterfall(t, collected(span("reconcile.node", 1, 0, 0, 0, ""))))
-	golden(t, "waterfall-none.txt", waterfall(t, NewCollector()))
+	goldentest.Compare(t, "testdata/waterfall-instant.txt", waterfall(t, collected(span("reconcile.node", 1, 0, 0, 0, ""))))
+	goldentest.Compare(t, "testdata/waterfall-none.txt", waterfall(t, NewCollector()))
 }
 
 func TestAwaitWaitsForTheRoot(t *testing.T) {

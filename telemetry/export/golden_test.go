@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,43 +18,9 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/goldentest"
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
-
-// golden compares got with the file, or writes it where UPDATE_GOLDEN is set.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("differs from %s (UPDATE_GOLDEN=1 go test writes it):\n%s", path, diff(string(want), got))
-	}
-}
-
-// diff shows the lines that only one of them has.
-func diff(want, got string) string {
-	var out strings.Builder
-	wants, gots := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for _, line := range wants {
-		if !slices.Contains(gots, line) {
-			fmt.Fprintf(&out, "- %s\n", line)
-		}
-	}
-	for _, line := range gots {
-		if !slices.Contains(wants, line) {
-			fmt.Fprintf(&out, "+ %s\n", line)
-		}
-	}
-	return out.String()
-}
 
 func scrape(t testing.TB, url string) map[string]*dto.MetricFamily {
 	t.Helper()
@@ -179,7 +144,7 @@ func TestFamiliesAtStartAndAfterUse(t *testing.T) {
 			tel, _ := setup(t, Config{Component: string(component), Version: "v1.2.3", Revision: "abc", MetricsAddress: "127.0.0.1:0"})
 			url := serve(t, tel)
 			start := scrape(t, url)
-			golden(t, "families-"+string(component)+"-start.txt", summary(start))
+			goldentest.Compare(t, filepath.Join("testdata", "families-"+string(component)+"-start.txt"), summary(start))
 			for _, name := range []string{"go_goroutines", "go_build_info", "process_open_fds", "process_cpu_seconds_total"} {
 				if start[name] == nil {
 					t.Errorf("%s is missing", name)
@@ -190,7 +155,7 @@ func TestFamiliesAtStartAndAfterUse(t *testing.T) {
 			failedCall(t, tel)
 			await(t, "the call's metric", func() bool { return scrape(t, url)["rpc_server_call_duration_seconds"] != nil })
 			after := scrape(t, url)
-			golden(t, "families-"+string(component)+"-used.txt", summary(after))
+			goldentest.Compare(t, filepath.Join("testdata", "families-"+string(component)+"-used.txt"), summary(after))
 			checkContract(t, after, component == telemetry.ComponentBoth)
 		})
 	}

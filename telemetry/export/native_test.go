@@ -10,6 +10,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/goldentest"
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
 
@@ -91,7 +92,7 @@ func TestNativeHistogramsLeaveThePageAsItIs(t *testing.T) {
 		pages[native] = histogramLines(page)
 	}
 	if pages[true] != pages[false] || !strings.Contains(pages[true], `rds_csi_mount_operation_duration_seconds_bucket{operation="mount",status="success",le="1"} 1`) {
-		t.Errorf("the pages differ:\n%s", diff(pages[false], pages[true]))
+		t.Errorf("the pages differ:\n%s", goldentest.Diff(pages[false], pages[true]))
 	}
 }
 

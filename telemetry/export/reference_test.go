@@ -3,13 +3,13 @@ package export
 import (
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/goldentest"
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
 
@@ -22,24 +22,7 @@ func TestMetricsReference(t *testing.T) {
 	recordOnce(t, tel.Metrics(), telemetry.ComponentBoth)
 	failedCall(t, tel)
 	await(t, "the call's metric", func() bool { return scrape(t, url)["rpc_server_call_duration_seconds"] != nil })
-	const path, begin, end = "../../docs/reference/metrics.md", "<!-- generated: metrics -->\n", "<!-- end -->"
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, found := strings.Cut(string(data), begin)
-	_, tail, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no %q … %q", path, begin, end)
-	}
-	want := head + begin + metricsTable(scrape(t, url)) + end + tail
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if string(data) != want {
-		t.Errorf("%s differs (UPDATE_GOLDEN=1 go test writes it):\n%s", path, diff(string(data), want))
-	}
+	goldentest.Section(t, "../../docs/reference/metrics.md", "metrics", metricsTable(scrape(t, url)))
 }
 
 // metricsTable has the families of our own.

@@ -2,7 +2,10 @@
 package otlptest
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/hex"
 	"net"
 	"slices"
 	"strings"
@@ -84,21 +87,50 @@ func (r *Receiver) HasInOrder(name string, begin ...string) (bool, []string) {
 
 // Children names the spans below the newest span of that name, in the order in which they began.
 func (r *Receiver) Children(name string) []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	spans := slices.Clone(r.spans)
-	slices.SortFunc(spans, func(a, b *trace.Span) int { return int(a.GetStartTimeUnixNano()) - int(b.GetStartTimeUnixNano()) })
-	var parent *trace.Span
-	for _, s := range spans {
-		if s.GetName() == name {
-			parent = s
-		}
-	}
 	var names []string
-	for _, s := range spans {
-		if parent != nil && string(s.GetParentSpanId()) == string(parent.GetSpanId()) {
-			names = append(names, s.GetName())
+	for _, line := range r.Tree(name) {
+		if child, direct := strings.CutPrefix(line, indent); direct && !strings.HasPrefix(child, indent) {
+			names = append(names, child)
 		}
 	}
 	return names
+}
+
+const indent = "    "
+
+// Tree is the newest span of that name and all below it, indented, in the order in which they began. It is
+// empty as long as there is none.
+func (r *Receiver) Tree(name string) []string {
+	r.mu.Lock()
+	spans := slices.Clone(r.spans)
+	r.mu.Unlock()
+	slices.SortStableFunc(spans, func(a, b *trace.Span) int { return cmp.Compare(a.GetStartTimeUnixNano(), b.GetStartTimeUnixNano()) })
+	for _, s := range slices.Backward(spans) {
+		if s.GetName() == name {
+			return append([]string{name}, below(spans, s.GetSpanId(), indent)...)
+		}
+	}
+	return nil
+}
+
+// Newest is the id of the span of that name that came last; "" as long as there is none. Those below it
+// have come by then.
+func (r *Receiver) Newest(name string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range slices.Backward(r.spans) {
+		if s.GetName() == name {
+			return hex.EncodeToString(s.GetSpanId())
+		}
+	}
+	return ""
+}
+
+func below(spans []*trace.Span, parent []byte, by string) (lines []string) {
+	for _, s := range spans {
+		if bytes.Equal(s.GetParentSpanId(), parent) {
+			lines = append(append(lines, by+s.GetName()), below(spans, s.GetSpanId(), by+indent)...)
+		}
+	}
+	return lines
 }
