@@ -117,17 +117,3 @@ func read(t *testing.T, path string) string {
 	}
 	return string(data)
 }
-
-// golden compares a file with what is made for it, or writes it where UPDATE_GOLDEN is set.
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(got), 0o644)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	data, err := os.ReadFile(path)
-	if err != nil || string(data) != got {
-		t.Errorf("%s is not what its sources give (%v); UPDATE_GOLDEN=1 go test ./manifests/charttest writes it", path, err)
-	}
-}

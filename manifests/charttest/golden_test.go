@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/goldentest"
 )
 
 func TestLintIsStrict(t *testing.T) {
@@ -25,7 +27,7 @@ func TestRenderedManifests(t *testing.T) {
 			content := indent(read(t, filepath.Join(chart, "files", file)), map[string]string{"rules.yaml": "  "}[file])
 			text = strings.ReplaceAll(text, content, "  <"+file+">\n")
 		}
-		golden(t, filepath.Join("testdata/golden", name+".yaml"), text)
+		goldentest.Compare(t, filepath.Join("testdata/golden", name+".yaml"), text)
 	}
 }
 
@@ -48,7 +50,7 @@ func TestTheChartsCopiesAreThoseOfMonitoring(t *testing.T) {
 	want := map[string]bool{}
 	for _, file := range copies(t) {
 		want[file] = true
-		golden(t, filepath.Join(chart, "files", file), read(t, filepath.Join("../monitoring", file)))
+		goldentest.Compare(t, filepath.Join(chart, "files", file), read(t, filepath.Join("../monitoring", file)))
 	}
 	for _, pattern := range []string{"*.*", "dashboards/*"} {
 		found, err := filepath.Glob(filepath.Join(chart, "files", pattern))
@@ -95,7 +97,7 @@ func TestPlainManifests(t *testing.T) {
 	if strings.Contains(strings.ToLower(strings.TrimPrefix(text, plainHead)), "helm") {
 		t.Error("Helm is still named in the plain manifests")
 	}
-	golden(t, plainManifests, text)
+	goldentest.Compare(t, plainManifests, text)
 	o := decode(t, read(t, plainManifests))
 	if len(o.namespaces) != 1 || o.namespaces[0].Name != o.deployments[0].Namespace {
 		t.Errorf("the namespace is %v, the controller's is %s", o.namespaces, o.deployments[0].Namespace)

@@ -2,11 +2,12 @@ package charttest
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/goldentest"
 )
 
 const referencePage = "../../docs/reference/chart.md"
@@ -18,14 +19,7 @@ func TestChartReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	table := "| Value | Default | |\n|---|---|---|\n" + strings.Join(valueRows(t, "", document.Content[0]), "")
-	page := read(t, referencePage)
-	generated := regexp.MustCompile(`(?s)(<!-- generated: values -->\n).*(<!-- end -->)`)
-	if !generated.MatchString(page) {
-		t.Fatalf("%s has no place for the values", referencePage)
-	}
-	golden(t, referencePage, generated.ReplaceAllStringFunc(page, func(string) string {
-		return "<!-- generated: values -->\n" + table + "<!-- end -->"
-	}))
+	goldentest.Section(t, referencePage, "values", table)
 }
 
 // valueRows are a mapping's values, one row each, those of mappings inside as "outer.inner".
