@@ -78,7 +78,7 @@ func TestCommandsInTheGuides(t *testing.T) {
 		for _, m := range sedLine.FindAllStringSubmatch(text, -1) {
 			found++
 			plain := read(t, filepath.Join("../plain", m[2]))
-			if changed := regexp.MustCompile(m[1]).ReplaceAllString(plain, "ARRAY"); !strings.Contains(changed, "--rds-address=ARRAY\n") {
+			if changed := regexp.MustCompile(m[1]).ReplaceAllString(plain, "ARRAY"); !strings.Contains(changed, "--rds-address=ARRAY\"\n") {
 				t.Errorf("%s: %s does not set the address", path, m[0])
 			}
 		}
@@ -105,5 +105,28 @@ func wantSecret(t *testing.T, path string, o objects, name, keyFile, hostKey str
 	})
 	if !file || !literal {
 		t.Errorf("%s makes the Secret %s with %s and %s, which the chart does not ask for", path, name, keyFile, hostKey)
+	}
+}
+
+// A value that a page names is one that the chart has.
+func TestValuesInTheDocs(t *testing.T) {
+	reference := read(t, referencePage)
+	named := regexp.MustCompile("`((?:array|driver|image|controller|node|sidecars|networkPolicy|metrics|monitoring|telemetry|dev)\\.[A-Za-z.]+)(?:=[^`]*|: [^`]*)?`")
+	found := 0
+	texts := pages(t)
+	texts["../../docs/reference/limits.md"] = read(t, "../../docs/reference/limits.md")
+	for path, text := range texts {
+		for _, m := range named.FindAllStringSubmatch(text, -1) {
+			found++
+			if m[1] == "driver.log" { // a file, in "run by hand"
+				continue
+			}
+			if !strings.Contains(reference, "\n| `"+m[1]+"` |") {
+				t.Errorf("%s names the value %s, which the chart has not", path, m[1])
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d values were found", found)
 	}
 }

@@ -63,7 +63,7 @@ func TestTheChartsCopiesAreThoseOfMonitoring(t *testing.T) {
 	}
 }
 
-// indent moves every line that is not empty to the right, as Helm's nindent does with all.
+// indent moves every line to the right, empty ones too, as Helm's nindent does.
 func indent(text, by string) string {
 	if by == "" {
 		by = "    "

@@ -193,6 +193,19 @@ func TestTheNodeSeesTheHost(t *testing.T) {
 	})
 }
 
+// A node plugin that waits for its own taint to go away would wait for ever.
+func TestTheNodePluginStartsInSpiteOfItsTaint(t *testing.T) {
+	each(t, func(t *testing.T, o objects) {
+		pod := o.node(t)
+		for _, arg := range container(t, pod, "driver").Args {
+			key, given := strings.CutPrefix(arg, "--startup-taint=")
+			if given && !slices.ContainsFunc(pod.Spec.Tolerations, func(t corev1.Toleration) bool { return t.Key == key && t.Operator == "Exists" }) {
+				t.Errorf("%s is not tolerated: %v", key, pod.Spec.Tolerations)
+			}
+		}
+	})
+}
+
 // Names that must be the same in several objects.
 func TestTheDriversNameIsOne(t *testing.T) {
 	each(t, func(t *testing.T, o objects) {

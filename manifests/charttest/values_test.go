@@ -68,6 +68,33 @@ const (
 	long        = "a-directory-whose-name-is-far-too-long-for-the-path-of-a-unix-socket-below-it/kubelet"
 )
 
+// Words of a user reach the program as they are, whatever YAML would make of them.
+func TestValuesReachTheProgramAsTheyAre(t *testing.T) {
+	const odd = `a: b #c, {d} "e" 'f'`
+	args := []string{"--set-string", "array.address=192.0.2.2"}
+	for _, value := range []string{"array.user", "array.pool", "node.startupTaint"} {
+		args = append(args, "--set-literal", value+"="+odd)
+	}
+	o := decode(t, render(t, append(args, "--set-literal", "node.kubeletDir=/var/"+odd, "--set-literal", "dev.loopDir=/srv/"+odd)...))
+	controller, node := container(t, o.controller(t), "driver"), container(t, o.node(t), "driver")
+	for _, want := range []string{"--rds-user=" + odd, "--rds-pool=" + odd} {
+		if !slices.Contains(controller.Args, want) {
+			t.Errorf("%s is not in %q", want, controller.Args)
+		}
+	}
+	for _, want := range []string{"--startup-taint=" + odd, "--dev-loop-dir=/srv/" + odd} {
+		if !slices.Contains(node.Args, want) {
+			t.Errorf("%s is not in %q", want, node.Args)
+		}
+	}
+	if got := mounts(t, o.node(t), "driver")["/var/"+odd]; got != "/var/"+odd+" rw Bidirectional" {
+		t.Errorf("the kubelet's directory is mounted at %q", got)
+	}
+	if mode := *o.controller(t).Spec.Volumes[1].Secret.DefaultMode; mode != 0o440 {
+		t.Errorf("the key's mode is %o", mode)
+	}
+}
+
 type schema struct {
 	Ref                  string            `json:"$ref"`
 	Defs                 map[string]schema `json:"$defs"`

@@ -10,7 +10,7 @@
 {{/* selector finds the pods of a component: (list . "controller"). Monitors, rules and dashboards rely on name and component. */}}
 {{- define "rds-csi.selector" -}}
 app.kubernetes.io/name: rds-csi-driver
-app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
@@ -22,18 +22,23 @@ app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/* nodeSelector is of a role's own, on Linux. */}}
+{{- define "rds-csi.nodeSelector" -}}
+{{ merge (deepCopy .nodeSelector) (dict "kubernetes.io/os" "linux") | toYaml }}
+{{- end -}}
+
 {{- define "rds-csi.image" -}}
-{{ printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) }}
+{{ printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) | quote }}
 {{- end -}}
 
 {{/* common are the driver's flags for both roles: (list . port). */}}
 {{- define "rds-csi.commonArgs" -}}
 {{- $ := index . 0 -}}
 - --endpoint=unix:///csi/csi.sock
-- --driver-name={{ $.Values.driver.name }}
-- --array-name={{ $.Values.array.name }}
+- {{ printf "--driver-name=%s" $.Values.driver.name | quote }}
+- {{ printf "--array-name=%s" $.Values.array.name | quote }}
 {{- with $.Values.driver.clusterID }}
-- --cluster-id={{ . }}
+- {{ printf "--cluster-id=%s" . | quote }}
 {{- end }}
 - --log-level={{ $.Values.driver.logLevel }}
 - --log-format={{ $.Values.driver.logFormat }}
@@ -72,7 +77,7 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
   value: k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME),k8s.node.name=$(NODE_NAME)
 {{- with .headersSecretName }}
 - name: OTEL_EXPORTER_OTLP_HEADERS
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: headers}}
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: headers}}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -4,7 +4,7 @@
 {{- $name := index . 1 -}}
 {{- $s := index $.Values.sidecars $name -}}
 - name: {{ $name }}
-  image: {{ $s.image }}
+  image: {{ $s.image | quote }}
   imagePullPolicy: {{ $.Values.sidecars.pullPolicy }}
   args:
     - --csi-address=/csi/csi.sock
