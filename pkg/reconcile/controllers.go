@@ -46,7 +46,7 @@ func (c *Controllers) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(controllersInterval, pace(time.Since(began)))):
+		case <-time.After(max(controllersInterval, lookShare*time.Since(began))):
 		}
 	}
 }

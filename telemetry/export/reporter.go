@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -34,8 +35,19 @@ type class struct {
 	logged     time.Time
 	waits      bool // there was nothing but consequences yet
 	suppressed int
-	text       string          // of the last error that was no mere consequence of others
-	signals    map[signal]bool // that failed to be exported since the last line
+	// texts are, by signal, of the last error since the last line; "" where there were mere consequences of others.
+	texts map[signal]string
+}
+
+// said is what the errors of the class say, each text once.
+func (c *class) said() string {
+	var texts []string
+	for _, s := range slices.Sorted(maps.Keys(c.texts)) {
+		if text := c.texts[s]; text != "" && !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+	}
+	return strings.Join(texts, "; ")
 }
 
 func newReporter(log *zap.Logger) *reporter {
@@ -65,9 +77,9 @@ func (r *reporter) Handle(err error) {
 	if line == nil {
 		return
 	}
-	fields := []zap.Field{zap.String("error", cut(line.text, maxReportLen)), zap.Int("suppressed", line.suppressed)}
-	if len(line.signals) > 0 {
-		fields = append(fields, zap.Strings("signals", namesOf(line.signals)))
+	fields := []zap.Field{zap.String("error", cut(cmp.Or(line.said(), text), maxReportLen)), zap.Int("suppressed", line.suppressed)}
+	if names := line.signals(); len(names) > 0 {
+		fields = append(fields, zap.Strings("signals", names))
 	}
 	r.log.Warn("telemetry error", fields...)
 }
@@ -84,7 +96,7 @@ func (r *reporter) note(name, text string, export exportError) (count func(conte
 	}
 	now := time.Now()
 	if !known {
-		c = &class{signals: map[signal]bool{}}
+		c = &class{texts: map[signal]string{}}
 		r.classes[name] = c
 	}
 	switch {
@@ -93,25 +105,25 @@ func (r *reporter) note(name, text string, export exportError) (count func(conte
 	case c.waits && !export.follows: // here is the cause
 		c.logged, c.waits = time.Time{}, false
 	}
-	if export.signal != "" {
-		c.signals[export.signal] = true
+	if export.follows {
+		text = c.texts[export.signal]
 	}
-	if !export.follows {
-		c.text = text
-	}
+	c.texts[export.signal] = text
 	if now.Sub(c.logged) < reportInterval {
 		c.suppressed++
 		return r.count, nil
 	}
-	c.text = cmp.Or(c.text, text)
-	r.classes[name] = &class{logged: now, signals: map[signal]bool{}}
+	r.classes[name] = &class{logged: now, texts: map[signal]string{}}
 	return r.count, c
 }
 
-func namesOf(signals map[signal]bool) []string {
+// signals names those that could not be exported since the last line.
+func (c *class) signals() []string {
 	var names []string
-	for s := range signals {
-		names = append(names, s.String())
+	for s := range c.texts {
+		if s != "" {
+			names = append(names, s.String())
+		}
 	}
 	slices.Sort(names)
 	return names

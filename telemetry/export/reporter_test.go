@@ -81,6 +81,29 @@ func TestACollectorThatIsAwayIsOneLineAMinuteForAllSignals(t *testing.T) {
 	})
 }
 
+// What is told seldom is not lost behind what fails every few seconds.
+func TestALineSaysWhyEachSignalFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, logs, _ := newTestReporter()
+		for second := range 150 {
+			r.Handle(failedExport(tracesSignal, errors.New("connection refused")))
+			if second%60 == 30 {
+				r.Handle(failedExport(metricsSignal, errors.New("401 Unauthorized")))
+			}
+			time.Sleep(time.Second)
+		}
+		lines := logs.All()
+		if len(lines) != 3 {
+			t.Fatalf("%d lines, want 3: %v", len(lines), lines)
+		}
+		for i, line := range lines[1:] {
+			if text := line.ContextMap()["error"]; text != "401 Unauthorized; connection refused" {
+				t.Errorf("line %d says %q", i+2, text)
+			}
+		}
+	})
+}
+
 // Lines that are dropped although nothing fails are told of, a minute later.
 func TestDroppedLinesAreToldOfWhereNothingElseFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
