@@ -29,24 +29,30 @@ scrape_configs:
     static_configs: [{targets: [%q], labels: {namespace: rds-csi, node: w1, pod: p1}}]
 `
 
-// prometheus is a real one, which scrapes target and has the rules that are shipped.
+// prometheus is a real one.
 type prometheus struct {
 	process *program.Process
 	base    string
 }
 
+// startPrometheus scrapes target and has the rules that are shipped.
 func startPrometheus(t *testing.T, target string) *prometheus {
+	t.Helper()
+	rules, err := filepath.Abs(filepath.Join(monitoring, "rules.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return beginPrometheus(t, fmt.Sprintf(prometheusConfig, rules, target))
+}
+
+func beginPrometheus(t *testing.T, text string) *prometheus {
 	t.Helper()
 	path, err := exec.LookPath("prometheus")
 	if err != nil {
 		t.Skip("left out: a real Prometheus that scrapes the driver, prometheus is not installed")
 	}
-	rules, err := filepath.Abs(filepath.Join(monitoring, "rules.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	config := filepath.Join(t.TempDir(), "prometheus.yml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, prometheusConfig, rules, target), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	address := program.FreeAddress(t)
