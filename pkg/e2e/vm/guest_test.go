@@ -3,6 +3,7 @@ package vm
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,7 +26,7 @@ type guest struct {
 	station    int      // which of its ends: the address is 10.77.0.<station>
 }
 
-// share makes the directory that the guest sees as /share: the programs and the job that init runs.
+// share makes the directory that the guest sees as /share: the programs, the alerts, and the job that init runs.
 func (g guest) share(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -38,10 +39,26 @@ func (g guest) share(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
+	give(t, dir, "../../../manifests/monitoring/rules.yaml") // what the alerts see is asked in the guest
+	if promtool, err := exec.LookPath("promtool"); err == nil {
+		give(t, dir, promtool)
+	}
 	if err := os.WriteFile(filepath.Join(dir, "job"), []byte(g.job()), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// give copies a file of the host into the share.
+func give(t *testing.T, dir, path string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, filepath.Base(path)), data, 0o755); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // job lets the tests end by themselves, with the stacks of what hangs, before the guest is killed.
