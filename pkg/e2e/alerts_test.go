@@ -179,7 +179,7 @@ func checkAlertsReference(t *testing.T) {
 			}
 		}
 		if why, ok := elsewhere()[m[1]]; ok {
-			by = append(by, "not here: "+why)
+			by = append(by, why)
 		}
 		if len(by) == 0 {
 			t.Errorf("no run provokes %s", m[1])

@@ -23,12 +23,12 @@ type running struct {
 	later   func() // what happens once Prometheus has seen how it was before
 }
 
-// elsewhere are the alerts that no run here provokes, and why.
+// elsewhere are the alerts that are provoked where the kernel has NVMe/TCP.
 func elsewhere() map[string]string {
-	const why = "needs an NVMe/TCP controller that is not live, which this machine's kernel may not have; promtool's unit tests only"
+	const why = "in a virtual machine, whose kernel has NVMe/TCP: the target goes away (`TestAlertsSeeAnOutageAndItsEnd`)"
 	return map[string]string{
 		"RDSCSINodeCutOff": why, "RDSCSINVMeControllerNotLive": why,
-		"RDSCSIStaleMountRecoveryFailed": "needs a device that is lost while mounted, which a loop device is not; an array that refuses it counts as skipped; promtool's unit tests only",
+		"RDSCSIStaleMountRecoveryFailed": "in a virtual machine: the kernel gives a device up, and somebody holds the dead mount (`TestAlertsSeeAnOutageAndItsEnd`)",
 	}
 }
 
