@@ -18,7 +18,7 @@ const onlyInFull = "^TestMountContract"
 
 // onlyOnTheNewest are tests that take long and are about our own code more than about a kernel's. Short of
 // the full run the newest kernel is enough for them.
-const onlyOnTheNewest = "^TestManyVolumes|^TestWhatNodeStageCosts"
+const onlyOnTheNewest = "^TestManyVolumes|^TestWhatNodeStageCosts|^TestAlertsSee"
 
 // suite is a guest that runs all tests that need one machine, or those of RDS_E2E_RUN.
 func suite(kernel string) guest {
