@@ -68,6 +68,8 @@ func checkUp(ctx context.Context, args []string, getenv func(string) string, std
 	if err != nil {
 		return err
 	}
+	ctx, stop := untilHangup(ctx)
+	defer stop()
 	c := check.Config{
 		Missing: "no --rds-address is given", SSH: o.rds.consoleAddress(), User: o.rds.user, Insecure: o.rds.insecure, Pool: o.rds.pool, HostACL: o.rds.hostACL == "on",
 		Kubelet: o.kubelet, Machine: check.ThisMachine{}, Dial: check.Dial, Version: version, Secrets: o.identifying(),
