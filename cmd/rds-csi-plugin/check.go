@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"net"
-	"os"
 	"strconv"
 
 	"go.uber.org/zap"
@@ -22,8 +20,9 @@ work with them, and what to do where it cannot. It changes nothing. It takes the
 
   rds-csi-plugin check --rds-address ADDRESS ...            the array, and this machine
   rds-csi-plugin check                                      this machine alone
-  rds-csi-plugin check --rds-address ADDRESS ... --write    also makes one small volume, tries what only the array
-                                                            itself can answer, and takes it away again
+  rds-csi-plugin check --rds-address ADDRESS ... --write    also makes one small volume in the pool --rds-pool, tries
+                                                            what only the array itself can answer, and takes it away
+                                                            again
 
 Exit code 0: nothing failed; 1: something did; 2: a mistake on the command line.
 
@@ -43,7 +42,7 @@ func parseCheck(args []string, getenv func(string) string, stdout io.Writer) (*c
 	f.IntVar(&o.nvmePort, "nvme-port", 4420, "TCP port for NVMe/TCP")
 	f.StringVar(&o.kubelet, "kubelet-dir", "/var/lib/kubelet", "kubelet's directory on this machine")
 	f.BoolVar(&o.write, "write", false, "make a scratch volume of 64 MiB, try what only the array can answer, take it away again")
-	f.StringVar(&o.report, "report", "", "also write what was found to this new file, without addresses and keys, for a bug report")
+	f.StringVar(&o.report, "report", "", "also write what was found to this new file, or - for the end of stdout, without addresses and keys, for a bug report")
 	if err := parseFlags(f, args, getenv, stdout, checkUsage); err != nil {
 		return nil, err
 	}
@@ -59,6 +58,9 @@ func (o *checkOptions) valid() error {
 	case o.write:
 		return usageError{errors.New("--write needs an array: give --rds-address and the flags that go with it")}
 	}
+	if o.write && o.rds.pool == "" {
+		return usageError{errors.New("--write needs a pool for its volume: give --rds-pool, a mount point as /disk print shows it")}
+	}
 	return nil
 }
 
@@ -68,6 +70,8 @@ func checkUp(ctx context.Context, args []string, getenv func(string) string, std
 	if err != nil {
 		return err
 	}
+	ctx, stop := untilHangup(ctx)
+	defer stop()
 	c := check.Config{
 		Missing: "no --rds-address is given", SSH: o.rds.consoleAddress(), User: o.rds.user, Insecure: o.rds.insecure, Pool: o.rds.pool, HostACL: o.rds.hostACL == "on",
 		Kubelet: o.kubelet, Machine: check.ThisMachine{}, Dial: check.Dial, Version: version, Secrets: o.identifying(),
@@ -90,27 +94,6 @@ func checkUp(ctx context.Context, args []string, getenv func(string) string, std
 		}
 	}
 	return o.run(ctx, c, stdout)
-}
-
-// run opens the report first: it must not fail when all is done.
-func (o *checkOptions) run(ctx context.Context, c check.Config, stdout io.Writer) error {
-	var report *os.File
-	if o.report != "" {
-		var err error
-		if report, err = os.OpenFile(o.report, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
-			return usageError{fmt.Errorf("--report: %w; give the name of a new file", err)}
-		}
-	}
-	result := check.Run(ctx, c, stdout)
-	var err error
-	if report != nil {
-		_, err = io.WriteString(report, result.Report())
-		err = errors.Join(err, report.Close())
-	}
-	if !result.OK() {
-		err = errors.Join(fmt.Errorf("check: %s", result.Summary()), err)
-	}
-	return err
 }
 
 // identifying are texts that tell whose array this is, and what a report has in their place.

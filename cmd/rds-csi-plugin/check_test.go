@@ -84,6 +84,8 @@ func TestCheckExitCodes(t *testing.T) {
 		"an array":             {a, nil, exitOK, "OK       login: user csi is let in"},
 		"something failed":     {a, []string{"--rds-pool=none"}, exitFailed, "1 failed"},
 		"--write, no array":    {nil, []string{"--write"}, exitUsage, "--write needs an array"},
+		"--write, no pool":     {a, []string{"--write", "--rds-pool="}, exitUsage, "--write needs a pool"},
+		"look, no pool":        {a, []string{"--rds-pool="}, exitOK, "warning  pool: no --rds-pool is given"},
 		"no key":               {a, []string{"--rds-key-file="}, exitUsage, "--rds-key-file is missing"},
 		"no host key":          {a, []string{"--rds-host-key="}, exitUsage, "--rds-host-key is missing"},
 		"no such host key":     {a, []string{"--rds-host-key=/absent"}, exitUsage, "/absent"},
@@ -91,6 +93,7 @@ func TestCheckExitCodes(t *testing.T) {
 		"an argument":          {a, []string{"please"}, exitUsage, `"please"`},
 		"the report is there":  {a, []string{"--report=" + taken}, exitUsage, "give the name of a new file"},
 		"no place for reports": {a, []string{"--report=/absent/report"}, exitUsage, "--report"},
+		"report to stdout":     {a, []string{"--report=-"}, exitOK, "skipped\n\nrds-csi-plugin check\n\ndriver: "},
 		"help":                 {nil, []string{"-h"}, exitOK, "It changes nothing"},
 	} {
 		t.Run(name, func(t *testing.T) {

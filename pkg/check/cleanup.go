@@ -11,6 +11,7 @@ import (
 // after Ctrl-C, and says by which commands the rest can be removed where it cannot.
 func (t *trial) cleanUp(ctx context.Context) {
 	const subject = "clean-up"
+	t.found.show("           cleaning up, which takes minutes where the array does not answer ...\n")
 	connections := true
 	for _, s := range t.made {
 		if err := t.disconnect(ctx, s); err != nil {

@@ -28,7 +28,7 @@ func TestEveryDifferenceIsNamed(t *testing.T) {
 		fails bool
 		says  []string
 	}{
-		rdssim.NoRose:         {true, []string{"failed   rose-storage: the package is not there", "fix: install the package rose-storage", "skipped  scratch volume"}},
+		rdssim.NoRose:         {true, []string{"failed   rose-storage: the package is not there", "fix: install the package rose-storage", "failed   scratch volume: nothing is tried"}},
 		rdssim.NoBytes:        {true, []string{"failed   create: " + differs + "it does not make a file disk with a size in bytes", "no volume can be made"}},
 		rdssim.RoundsSizes:    {true, []string{"failed   size: " + differs + "asked for 67112960 bytes it makes a disk of 67108864", "fix: ask for whole GiB"}},
 		rdssim.TextSizes:      {false, []string{"OK       size: asked for 67112960 bytes", "size as text"}},
@@ -134,13 +134,23 @@ func TestWithoutHostACL(t *testing.T) {
 
 // A name that is taken is left alone, though nobody but this program uses such names.
 func TestATakenNameIsLeftAlone(t *testing.T) {
-	for name, lines := range map[string][]string{
-		"disk":      {`/disk add type=file slot=rds-csi-check-0a1b2c3d file-path=storage-pool/x.img file-size=1M`},
-		"directory": {`/file add name=storage-pool/rds-csi-check-0a1b2c3d type=directory`},
+	const dir = `/file add name=storage-pool/rds-csi-check-0a1b2c3d type=directory`
+	for name, tt := range map[string]struct {
+		lines []string
+		says  string
+	}{
+		"disk":      {[]string{`/disk add type=file slot=rds-csi-check-0a1b2c3d file-path=storage-pool/x.img file-size=1M`}, "1 disks and 0 files"},
+		"directory": {[]string{dir}, "0 disks and 1 files"},
+		"another slot": {[]string{dir, `/disk add type=file slot=x file-path=storage-pool/rds-csi-check-0a1b2c3d/disk.img file-size=1M`},
+			"1 disks and 2 files"},
+		"second file, another slot": {[]string{dir, `/disk add type=file slot=x file-path=storage-pool/rds-csi-check-0a1b2c3d/second.img file-size=1M`},
+			"1 disks and 2 files"},
+		"slot and file": {[]string{dir, `/disk add type=file slot=rds-csi-check-0a1b2c3d file-path=storage-pool/rds-csi-check-0a1b2c3d/disk.img file-size=1M`},
+			"1 disks and 2 files"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			for _, line := range lines {
+			for _, line := range tt.lines {
 				if out := r.sim.Run(t.Context(), line); out != "" {
 					t.Fatal(out)
 				}
@@ -150,11 +160,52 @@ func TestATakenNameIsLeftAlone(t *testing.T) {
 			if result.OK() {
 				t.Error("nothing failed")
 			}
-			mustSay(t, out, "of that name already")
+			mustSay(t, out, tt.says, "of that name already")
 			if after := r.state(t); after != before {
 				t.Errorf("changed:\n%s", after)
 			}
 		})
+	}
+}
+
+// An array may take the duplicate: there must be room for both disks.
+func TestThereMustBeRoomForTheDuplicate(t *testing.T) {
+	for name, tt := range map[string]struct {
+		size uint64
+		says string
+	}{
+		"one fits":  {140 << 20, "failed   scratch volume: pool storage-pool has 132120540 bytes for new volumes, 134225920 are needed"},
+		"both do":   {150 << 20, "OK       clean-up"},
+		"none does": {50 << 20, "failed   scratch volume: pool storage-pool has "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRigOf(t, rdssim.Options{Differences: []rdssim.Difference{rdssim.SharesSlots}, Pools: []rdssim.Pool{{Name: pool, FS: "btrfs", Size: tt.size}}})
+			before := r.state(t)
+			result, out := r.trying(true).run(t)
+			mustSay(t, out, tt.says)
+			if fails := strings.HasPrefix(tt.says, "failed"); result.OK() == fails || r.state(t) != before {
+				t.Errorf("OK is %t:\n%s", result.OK(), out)
+			}
+		})
+	}
+}
+
+// A --write that tries nothing has not succeeded.
+func TestNothingTriedIsAFailure(t *testing.T) {
+	r := newRig(t).trying(true)
+	r.config.Pool = ""
+	result, out := r.run(t)
+	mustSay(t, out, "failed   scratch volume: nothing is tried, because of what is said above")
+	if result.OK() {
+		t.Error("nothing failed")
+	}
+}
+
+// The clean-up may take long, and says so before.
+func TestCleanUpIsAnnounced(t *testing.T) {
+	_, out := newRig(t).trying(false).run(t)
+	if announced, done := strings.Index(out, "cleaning up"), strings.Index(out, "OK       clean-up"); announced < 0 || announced > done {
+		t.Errorf("announced at %d, done at %d:\n%s", announced, done, out)
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 const (
 	firstSize = 64<<20 + 4096
 	grownSize = 96<<20 + 8192
+	// mostSize is the most there is at once: an array may take the duplicate beside the first.
+	mostSize = max(grownSize, 2*firstSize)
 )
 
 // The tokens of its two exports.
@@ -58,7 +60,7 @@ func longComment(nonce string) string {
 // try makes the scratch volume, tries all that can be tried, and takes it away again whatever happened.
 func (r *Result) try(ctx context.Context, usable bool) {
 	if !usable || r.found.failedFor("rights") {
-		r.found.skip("scratch volume", "the array cannot be used yet, as said above")
+		r.found.add(Failed, "scratch volume", "", "nothing is tried, because of what is said above of the array")
 		return
 	}
 	t := &trial{Trial: r.config.Trial, r: r, found: r.found, comment: longComment(r.config.Trial.Nonce)}
@@ -70,8 +72,8 @@ func (r *Result) try(ctx context.Context, usable bool) {
 		r.found.add(Failed, "scratch volume", "", "%v", err)
 		return
 	}
-	if room := t.scratch.Pool().Available(); room < grownSize {
-		r.found.add(Failed, "scratch volume", "free space in the pool, or use another one", "pool %s has %d bytes for new volumes, %d are needed", t.scratch.Pool().MountPoint, room, grownSize)
+	if room := t.scratch.Pool().Available(); room < mostSize {
+		r.found.add(Failed, "scratch volume", "free space in the pool, or use another one", "pool %s has %d bytes for new volumes, %d are needed", t.scratch.Pool().MountPoint, room, mostSize)
 		return
 	}
 	defer t.cleanUp(context.WithoutCancel(ctx))

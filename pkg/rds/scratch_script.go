@@ -40,9 +40,19 @@ func (s *Scratch) seenScript(put routeros.Put) string {
 	)
 }
 
+// disks counts what removeScript removes, each once: what is in the slot, and what has a file of ours in another slot.
+func (s *Scratch) disks() string {
+	slot := routeros.Quote(s.slot)
+	elsewhere := func(file string) string {
+		return "[:len [/disk find where file-path=" + routeros.Quote("/"+file) + " slot!=" + slot + "]]"
+	}
+	return "([:len [/disk find where slot=" + slot + "]] + " + elsewhere(s.file()) + " + " + elsewhere(s.secondFile()) + ")"
+}
+
 func (s *Scratch) leftScript(put routeros.Put) string {
 	return join(
-		put("disks", "[:len [/disk find where slot="+routeros.Quote(s.slot)+"]]"),
+		":local rdsM "+s.disks(),
+		put("disks", "$rdsM"),
 		":local rdsN ("+count(s.dir())+" + "+count(s.file())+" + "+count(s.secondFile())+")",
 		put("files", "$rdsN"),
 	)
