@@ -78,7 +78,10 @@ func (s *suite) pods(t *testing.T, n int, trouble func()) {
 		t.Errorf("all %d pods were ready before there was trouble", n)
 	}
 	trouble()
-	await(t, "all pods are ready", func() (bool, string) { return space.ready() == n, fmt.Sprint(space.ready()) })
+	await(t, "all pods are ready", func() (bool, string) {
+		ready := space.ready()
+		return ready == n, fmt.Sprintf("%d of %d", ready, n)
+	})
 	for i := range n {
 		space.sh(fmt.Sprintf("pod-data-%d", i), fmt.Sprintf("grep -x data-%d /data-%d/file", i, i))
 	}
