@@ -115,6 +115,23 @@ func TestOnlyTheNodeDriverIsPrivileged(t *testing.T) {
 	})
 }
 
+// The registrar, which is not privileged, talks to a privileged container's socket: SELinux allows that to its type only.
+// Nobody else has a type of its own choice.
+func TestOnlyTheRegistrarChoosesItsSELinuxType(t *testing.T) {
+	each(t, func(t *testing.T, o objects) {
+		for _, c := range append(o.controller(t).Spec.Containers, o.node(t).Spec.Containers...) {
+			options := c.SecurityContext.SELinuxOptions
+			if c.Name == "registrar" {
+				if options == nil || *options != (corev1.SELinuxOptions{Type: "spc_t"}) {
+					t.Errorf("the registrar has %+v", options)
+				}
+			} else if options != nil {
+				t.Errorf("%s has %+v", c.Name, options)
+			}
+		}
+	})
+}
+
 // The array's state must never restart a pod: /livez is of the process alone, and no livenessprobe sidecar asks CSI.
 func TestProbesAskTheDriverItself(t *testing.T) {
 	each(t, func(t *testing.T, o objects) {

@@ -28,7 +28,8 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
 {{- end -}}
 
 {{- define "rds-csi.image" -}}
-{{ printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) | quote }}
+{{- $digest := .Values.image.digest | empty | ternary "" (printf "@%s" .Values.image.digest) -}}
+{{ printf "%s:%s%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) $digest | quote }}
 {{- end -}}
 
 {{/* common are the driver's flags for both roles: (list . port). */}}

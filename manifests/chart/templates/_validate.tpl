@@ -38,6 +38,12 @@
 {{- fail (printf "%s %q: use an absolute path without a slash at its end" $name $dir) -}}
 {{- end -}}
 {{- end -}}
+{{- if eq .Values.node.kubeletDir "/" -}}
+{{- fail "node.kubeletDir \"/\": give the kubelet's own directory, such as /var/lib/kubelet; the plugin would get the whole host" -}}
+{{- end -}}
+{{- if regexMatch "^0+%?$" (toString .Values.node.maxUnavailable) -}}
+{{- fail (printf "node.maxUnavailable %v: give 1 or more, or a share such as 10%%; with none away no plugin could ever be replaced" .Values.node.maxUnavailable) -}}
+{{- end -}}
 {{- $socket := printf "%s/plugins/%s/csi.sock" .Values.node.kubeletDir .Values.driver.name -}}
 {{- if gt (len $socket) 107 -}}
 {{- fail (printf "node.kubeletDir %q: the socket's path %s has %d bytes, and a unix socket's has 107 at most" .Values.node.kubeletDir $socket (len $socket)) -}}
@@ -46,6 +52,9 @@
 {{- if not (regexMatch "^(https?|unix)://." .) -}}
 {{- fail (printf "telemetry.otlpEndpoint %q: give a URL, such as http://collector.observability:4317" .) -}}
 {{- end -}}
+{{- end -}}
+{{- if not (regexMatch "^(sha256:[0-9a-f]{64})?$" .Values.image.digest) -}}
+{{- fail (printf "image.digest %q: give sha256: and 64 hexadecimal digits, or nothing" .Values.image.digest) -}}
 {{- end -}}
 {{- include "rds-csi.validateRunning" . -}}
 {{- include "rds-csi.validateClasses" . -}}
@@ -65,9 +74,6 @@
 {{- end -}}
 {{- range $name, $sidecar := .Values.sidecars -}}
 {{- if kindIs "map" $sidecar -}}
-{{- range $key := list "timeout" "capacityPollInterval" "reconcileSync" -}}
-{{- include "rds-csi.validateDuration" (list (printf "sidecars.%s.%s" $name $key) (index $sidecar $key)) -}}
-{{- end -}}
 {{- with $sidecar.image -}}
 {{- if not (regexMatch "^[^ ]+(:[A-Za-z0-9._-]+|@sha256:[0-9a-f]{64})$" .) -}}
 {{- fail (printf "sidecars.%s.image %q: pin it with a tag or a digest" $name .) -}}
@@ -75,15 +81,20 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- include "rds-csi.validateDuration" (list "sidecars.retryIntervalMax" .Values.sidecars.retryIntervalMax) -}}
+{{- with .Values.sidecars -}}
+{{- range $name, $value := dict "retryIntervalMax" .retryIntervalMax "provisioner.timeout" .provisioner.timeout "attacher.timeout" .attacher.timeout
+      "resizer.timeout" .resizer.timeout "provisioner.capacityPollInterval" .provisioner.capacityPollInterval "attacher.reconcileSync" .attacher.reconcileSync -}}
+{{- include "rds-csi.validateDuration" (list (printf "sidecars.%s" $name) $value) -}}
+{{- end -}}
+{{- end -}}
 {{- include "rds-csi.validateDuration" (list "monitoring.interval" .Values.monitoring.interval) -}}
 {{- end -}}
 
+{{/* validateDuration wants more than no time: (list name value). A time-out of 0 ends each call before it begins. */}}
 {{- define "rds-csi.validateDuration" -}}
-{{- with index . 1 -}}
-{{- if not (regexMatch "^([0-9]+(h|m|s))+$" .) -}}
-{{- fail (printf "%s %q: give a duration, such as 60s or 1m" (index $ 0) .) -}}
-{{- end -}}
+{{- $value := index . 1 | default "" -}}
+{{- if not (and (regexMatch "^([0-9]+(h|m|s))+$" $value) (regexMatch "[1-9]" $value)) -}}
+{{- fail (printf "%s %q: give a duration, such as 60s or 1m" (index . 0) $value) -}}
 {{- end -}}
 {{- end -}}
 

@@ -75,7 +75,7 @@ func (s *suite) readOnly(t *testing.T) {
 	space.apply(claim{name: "data"}.yaml(), pod{name: "writer", claims: []string{"data"}, script: "echo kept > /data/file"}.yaml())
 	space.wait("pod/writer", "condition=Ready")
 	space.kubectl("delete", "pod", "writer")
-	space.apply(pod{name: "reader", claims: []string{"data"}, readOnly: true, script: "grep kept /data/file; ! touch /data/other"}.yaml())
+	space.apply(pod{name: "reader", claims: []string{"data"}, readOnly: true, script: "grep kept /data/file; if touch /data/other; then exit 1; fi"}.yaml())
 	space.wait("pod/reader", "condition=Ready")
 }
 

@@ -41,6 +41,12 @@ func (s space) wait(object, condition string) {
 	waitFor(s.t, object, condition, "--namespace="+s.name)
 }
 
+// ready counts the pods that are.
+func (s space) ready() int {
+	s.t.Helper()
+	return strings.Count(s.kubectl("get", "pods", "-o", `jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}`), "True")
+}
+
 // sh runs a script in a pod.
 func (s space) sh(pod, script string) string {
 	s.t.Helper()

@@ -74,10 +74,13 @@ func (s *suite) pods(t *testing.T, n int, trouble func()) {
 		attached := strings.Fields(kubectl(t, "get", "volumeattachments", "-o", "jsonpath={.items[*].status.attached}"))
 		return len(attached) > 1, fmt.Sprint(attached)
 	})
+	if space.ready() == n {
+		t.Errorf("all %d pods were ready before there was trouble", n)
+	}
 	trouble()
 	await(t, "all pods are ready", func() (bool, string) {
-		ready := strings.Fields(space.kubectl("get", "pods", "-o", `jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}`))
-		return strings.Count(strings.Join(ready, " "), "True") == n, fmt.Sprint(ready)
+		ready := space.ready()
+		return ready == n, fmt.Sprintf("%d of %d", ready, n)
 	})
 	for i := range n {
 		space.sh(fmt.Sprintf("pod-data-%d", i), fmt.Sprintf("grep -x data-%d /data-%d/file", i, i))
