@@ -53,6 +53,7 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 	})
 	node := &driver.NodeConfig{ID: id, BootID: boot, NVMe: fabrics, Records: records, MaxVolumes: o.maxVolumes, Tracer: p.telemetry.Tracer(), Mounter: mounter}
 	if p.api != nil {
+		node.DetachedGrace = o.detachedGrace
 		node.Attachments, node.Events = kube.NewAttachments(p.api, o.driverName, o.nodeID), p.posts
 	}
 	if o.devLoopDir == "" {

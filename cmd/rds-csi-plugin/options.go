@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
@@ -33,6 +34,7 @@ type options struct {
 	pod                           stage.Pod
 	maxVolumes                    int64
 	startupTaint                  string
+	detachedGrace                 time.Duration
 	inPod                         bool // an API server is announced by the environment
 }
 
@@ -55,6 +57,7 @@ func (o *options) define(f *flag.FlagSet) {
 	f.StringVar(&o.clusterID, "cluster-id", "", "names this cluster on the array, the same for controller and nodes (default: the UID of the namespace kube-system; without an API server it must be given)")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "file that says how to reach the API server (default: the pod's service account, if there is one)")
 	f.Int64Var(&o.maxVolumes, "max-volumes-per-node", 100, "how many volumes the scheduler may place on this node; 0: no limit (node)")
+	f.DurationVar(&o.detachedGrace, "detached-grace", driver.DefaultDetachedGrace, "how long Kubernetes has to say that a volume is not attached to this node, before one that is lost is let go of and unsynced data is dropped; at least 1s (node)")
 	f.StringVar(&o.startupTaint, "startup-taint", "", "key of the taint to take off this Node once the driver is registered there, such as rds.csi.srvlab.io/agent-not-ready (node)")
 	f.StringVar(&o.pod.Name, "pod-name", "", "name of the pod that this runs in, for events on it (controller)")
 	f.StringVar(&o.pod.Namespace, "pod-namespace", "", "namespace of that pod (controller)")
@@ -169,6 +172,8 @@ func (o *options) checkNode() error {
 		return fmt.Errorf("--node-id %q: use the name of this node in Kubernetes: letters, digits, dots and hyphens", o.nodeID)
 	case o.maxVolumes < 0:
 		return fmt.Errorf("--max-volumes-per-node %d: use 0 (no limit) or more", o.maxVolumes)
+	case o.detachedGrace < time.Second:
+		return fmt.Errorf("--detached-grace %s: use 1s or more, such as %s", o.detachedGrace, driver.DefaultDetachedGrace)
 	case o.devLoopDir != "" && !filepath.IsAbs(o.devLoopDir):
 		return fmt.Errorf("--dev-loop-dir %q: use an absolute path", o.devLoopDir)
 	}

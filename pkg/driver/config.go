@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"regexp"
+	"time"
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -73,6 +74,9 @@ type NodeConfig struct {
 	Tracer     *telemetry.Tracer // for recoveries, which no call starts
 	// Attachments tells what the API server has of this node's VolumeAttachments; nil without an API server.
 	Attachments Attachments
+	// DetachedGrace is how long a VolumeAttachment has to be absent before a volume that is lost is let go of;
+	// 0: DefaultDetachedGrace.
+	DetachedGrace time.Duration
 	Events      Events // nil: nobody is told
 }
 

@@ -9,31 +9,41 @@ import (
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
 )
 
+// DefaultDetachedGrace is how long a VolumeAttachment has to be absent before its absence is acted on. An API
+// server that was restored from a backup, or is not the one it should be, is found out by then.
+const DefaultDetachedGrace = 2 * time.Minute
+
 // goneSeen remembers what Kubernetes has said of attachments, by NQN, between two times it is asked.
 type goneSeen struct {
+	grace time.Duration
 	mu    sync.Mutex
-	gone  map[string]bool
+	since map[string]time.Time // since when every answer was that one is gone; by the monotonic clock
 	asked map[string]time.Time // when one was last looked for and not found
 }
 
-func newGoneSeen() *goneSeen {
-	return &goneSeen{gone: map[string]bool{}, asked: map[string]time.Time{}}
+func newGoneSeen(grace time.Duration) *goneSeen {
+	if grace <= 0 {
+		grace = DefaultDetachedGrace
+	}
+	return &goneSeen{grace: grace, since: map[string]time.Time{}, asked: map[string]time.Time{}}
 }
 
-// has tells whether the attachment of r was gone when last asked.
+// has tells whether the attachment of r was gone at each answer since the grace began.
 func (g *goneSeen) has(r *stage.Record) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.gone[r.NQN]
+	since, gone := g.since[r.NQN]
+	return gone && time.Since(since) >= g.grace
 }
 
-func (g *goneSeen) set(r *stage.Record, gone bool) {
+// answered notes what an answer says of the attachment of r. No answer is none that could be noted.
+func (g *goneSeen) answered(r *stage.Record, gone bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if gone {
-		g.gone[r.NQN] = true
-	} else {
-		delete(g.gone, r.NQN)
+	if !gone {
+		delete(g.since, r.NQN)
+	} else if _, before := g.since[r.NQN]; !before {
+		g.since[r.NQN] = time.Now()
 	}
 }
 
@@ -56,9 +66,9 @@ func (g *goneSeen) due(r *stage.Record) bool {
 func (g *goneSeen) keep(records []*stage.Record) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	unknown := func(nqn string) bool {
+	unknown := func(nqn string, _ time.Time) bool {
 		return !slices.ContainsFunc(records, func(r *stage.Record) bool { return r.NQN == nqn })
 	}
-	maps.DeleteFunc(g.gone, func(nqn string, _ bool) bool { return unknown(nqn) })
-	maps.DeleteFunc(g.asked, func(nqn string, _ time.Time) bool { return unknown(nqn) })
+	maps.DeleteFunc(g.since, unknown)
+	maps.DeleteFunc(g.asked, unknown)
 }

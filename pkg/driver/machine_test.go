@@ -42,7 +42,8 @@ type machine struct {
 	// deviceTimeout bounds the wait for a device or its new size, from the next boot on.
 	deviceTimeout time.Duration
 	kubernetes    Attachments // nil: no API server
-	events        Events      // nil: nobody is told
+	grace         time.Duration
+	events        Events // nil: nobody is told
 
 	mu       sync.Mutex
 	exported map[string]export // by NQN: what was exported when last looked, and what has been
@@ -63,7 +64,7 @@ func newMachine(t testing.TB, a *array, name string, options ...grpc.ServerOptio
 		t.Fatal(err)
 	}
 	m := &machine{
-		t: t, array: a, id: id, dir: t.TempDir(), bootID: "first boot", effects: &effects{}, deviceTimeout: 20 * time.Second, options: options,
+		t: t, array: a, id: id, dir: t.TempDir(), bootID: "first boot", effects: &effects{}, deviceTimeout: 20 * time.Second, grace: time.Nanosecond, options: options,
 		nvme: nvmetest.NewKernel(t, nvmetest.Options{}), mounts: mounttest.New(t),
 		exported: map[string]export{}, attached: map[string]attachedDisk{}, revoked: map[string]bool{},
 	}
@@ -100,7 +101,7 @@ func (m *machine) config() *NodeConfig {
 		transport = m.watch(h)
 	}
 	return &NodeConfig{
-		ID: m.id, BootID: m.bootID, NVMe: transport, Records: records, Attachments: m.kubernetes, Events: m.events, Tracer: telemetry.NewTracer(nooptrace.NewTracerProvider()),
+		ID: m.id, BootID: m.bootID, NVMe: transport, Records: records, Attachments: m.kubernetes, DetachedGrace: m.grace, Events: m.events, Tracer: telemetry.NewTracer(nooptrace.NewTracerProvider()),
 		Mounter: mount.New(mount.Config{
 			Kernel: mountsSeam{m}, Tools: toolsSeam{m}, Devices: devicesSeam{m}, Filesystems: filesystemsSeam{m},
 			SysResource: m.mounts.SysResource, Metrics: telemetry.Noop(), Log: zap.NewNop(),

@@ -23,7 +23,7 @@ type node struct {
 }
 
 func newNode(d *Driver, cfg NodeConfig) *node {
-	return &node{driver: d, cfg: cfg, stale: &staleSeen{since: map[string]time.Time{}}, gone: newGoneSeen()}
+	return &node{driver: d, cfg: cfg, stale: &staleSeen{since: map[string]time.Time{}}, gone: newGoneSeen(cfg.DetachedGrace)}
 }
 
 func (n *node) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.NodeGetInfoResponse, error) {

@@ -44,24 +44,33 @@ func (n *node) askKubernetes(ctx context.Context, r *stage.Record) error {
 		return n.noteAttachment(ctx, r)
 	}
 	if !n.lost(ctx, r) {
-		n.gone.set(r, false)
+		n.gone.answered(r, false)
 		return nil
 	}
+	return n.askWhetherGone(ctx, r)
+}
+
+// askWhetherGone notes the answer. An error is none: it neither proves that the attachment is there, nor that
+// it is gone.
+func (n *node) askWhetherGone(ctx context.Context, r *stage.Record) error {
 	gone, err := n.cfg.Attachments.Gone(ctx, r.VolumeID, *r.Attachment)
-	n.gone.set(r, gone && err == nil)
+	if err == nil {
+		n.gone.answered(r, gone)
+	}
 	return err
 }
 
-// attachmentGone asks once more, right before the answer is acted on. A volume that is connected is left alone
-// whatever Kubernetes says: it can be unmounted like any other.
+// attachmentGone asks once more, right before the answer is acted on, and tells whether the attachment was gone
+// for long enough by every answer. A volume that is connected is left alone whatever Kubernetes says: it can be
+// unmounted like any other.
 func (n *node) attachmentGone(ctx context.Context, r *stage.Record) bool {
-	gone := false
-	if n.cfg.Attachments != nil && r.Attachment != nil {
-		said, err := n.cfg.Attachments.Gone(ctx, r.VolumeID, *r.Attachment)
-		gone = said && err == nil && n.lost(ctx, r)
+	if n.cfg.Attachments == nil || r.Attachment == nil || n.askWhetherGone(ctx, r) != nil {
+		return false
 	}
-	n.gone.set(r, gone)
-	return gone
+	if !n.lost(ctx, r) {
+		n.gone.answered(r, false)
+	}
+	return n.gone.has(r)
 }
 
 // releaseDetached lets go of what Kubernetes has taken from this node, and says so: nobody asked for it here.
@@ -106,6 +115,7 @@ func (n *node) noteAttachment(ctx context.Context, r *stage.Record) error {
 	if err != nil || !there || now.NQN != r.NQN || !now.Staged(n.cfg.BootID) {
 		return err
 	}
+	n.gone.answered(r, false)
 	now.Attachment = &a
 	return fault.Wrap("note the VolumeAttachment of "+r.VolumeID, n.save(now))
 }

@@ -72,11 +72,15 @@ func (a *Attachments) ours(va *storage.VolumeAttachment) bool {
 
 // Gone tells whether a VolumeAttachment that was seen is no more. It is true only if the API server of that
 // same cluster says of each name that the volume's can have that there is none. An error proves nothing, and
-// neither does one of the same name that was made anew.
+// neither does one of the same name that was made anew. The cluster is asked for before and after: an address
+// may lead to another one in between.
 func (a *Attachments) Gone(ctx context.Context, volumeID string, seen stage.Attachment) (bool, error) {
 	op, names := "ask whether "+volumeID+" is still attached", a.names(volumeID)
 	if seen.UID == "" || seen.Cluster == "" || !slices.Contains(names, seen.Name) {
 		return false, nil // it was seen under another driver or node name
+	}
+	if same, err := a.same(ctx, seen); err != nil || !same {
+		return false, fault.Wrap(op, err)
 	}
 	for _, name := range names {
 		if _, err := a.get(ctx, name); err == nil {
@@ -85,11 +89,14 @@ func (a *Attachments) Gone(ctx context.Context, volumeID string, seen stage.Atta
 			return false, fault.E(op, fault.Unavailable, err)
 		}
 	}
+	same, err := a.same(ctx, seen)
+	return same, fault.Wrap(op, err)
+}
+
+// same tells whether the API server is of the cluster in which the attachment was seen.
+func (a *Attachments) same(ctx context.Context, seen stage.Attachment) (bool, error) {
 	cluster, err := a.client.ClusterUID(ctx)
-	if err != nil {
-		return false, fault.Wrap(op, err)
-	}
-	return cluster == seen.Cluster, nil
+	return err == nil && cluster == seen.Cluster, err
 }
 
 func (a *Attachments) get(ctx context.Context, name string) (*storage.VolumeAttachment, error) {

@@ -155,6 +155,24 @@ func TestWhatDoesNotProveThatAnAttachmentIsGone(t *testing.T) {
 	}
 }
 
+// An address may lead to another cluster between two requests.
+func TestTheClusterHasToBeTheSameBeforeAndAfter(t *testing.T) {
+	for name, uids := range map[string][]string{"another before": {"cluster-2", "cluster-1"}, "another after": {"cluster-1", "cluster-2"}} {
+		t.Run(name, func(t *testing.T) {
+			s, a, seen := attachedCluster(t, testVolume)
+			s.Remove(attachmentOf(testVolume).Path())
+			left := uids
+			s.Answer(kubetest.KubeSystem, func(w http.ResponseWriter, _ *http.Request) {
+				kubetest.WriteJSON(w, http.StatusOK, kubetest.Namespace(left[0]))
+				left = left[1:]
+			})
+			if gone, err := a.Gone(t.Context(), testVolume, seen); gone || err != nil {
+				t.Errorf("gone %t, %v", gone, err)
+			}
+		})
+	}
+}
+
 func TestAnAPIServerThatHangsProvesNothing(t *testing.T) {
 	s, a, seen := attachedCluster(t, testVolume)
 	s.Answer(attachmentOf(testVolume).Path(), kubetest.Hang(t))

@@ -5,10 +5,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/e2e/program"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/kube/kubetest"
 )
+
+// detachedGrace is shorter than the default, and long enough to be told from none.
+const detachedGrace = 5 * time.Second
 
 // A node that is cut off waits for its array for ever. While Kubernetes has the volume attached that is right;
 // once it has not, the node lets go: what it has not written must never arrive, and nothing else would end it.
@@ -25,7 +29,7 @@ func TestAVolumeThatKubernetesHasDetachedIsLetGoOf(t *testing.T) {
 func detachedAndReleased(t *testing.T, fs string) {
 	ctx, c, api := t.Context(), newCluster(t), kubetest.Start(t)
 	api.Put(kubetest.KubeSystem, kubetest.Namespace("uid of the cluster"))
-	n := c.newNode("node-1", "--kubeconfig="+api.Kubeconfig(t))
+	n := c.newNode("node-1", "--kubeconfig="+api.Kubeconfig(t), "--detached-grace="+detachedGrace.String())
 	p := newProxy(t, c.array.portal())
 	n.through(p)
 	v := c.create(ctx, spec{name: "pvc-1", fs: fs})
@@ -44,8 +48,12 @@ func detachedAndReleased(t *testing.T, fs string) {
 		t.Fatal("it let go of a volume that is attached")
 	}
 	ok(t, c.unpublish(ctx, v, n))
+	detached := time.Now()
 	api.Remove(attachment.Path())
 	program.Await(t, "the node lets go", func() bool { return len(controllers(t)) == 0 && n.record() == "" })
+	if took := time.Since(detached); took < detachedGrace {
+		t.Errorf("it let go after %s already", took)
+	}
 	if err := w.end(); err == nil {
 		t.Error("the pod noticed nothing")
 	}
