@@ -3,6 +3,7 @@ package guest
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,11 +19,12 @@ import (
 
 const (
 	costPairs = 10
+	costTries = 3
 	costSize  = 10 * 1024 * mib // what a claim usually asks for
 )
 
 // What the driver adds to the steps that nobody can do without: connect, mkfs, mount. The guest shares its two
-// processors with the array and with whatever else its host does: what is over the limit is measured once more.
+// processors with the array and with whatever else its host does: what is over the limit is measured again.
 func TestWhatNodeStageCosts(t *testing.T) {
 	limit := 1.5 // of CI, where the guest is noisy
 	if full() {
@@ -32,11 +34,12 @@ func TestWhatNodeStageCosts(t *testing.T) {
 	n := c.newNode("node-1", "--log-level=info") // the default; the other tests want details
 	for name, formatted := range map[string]bool{"fresh": false, "formatted": true} {
 		t.Run(name, func(t *testing.T) {
-			if c.costs(t, n, name, formatted) <= limit {
-				return
+			best := math.Inf(1)
+			for try := 1; try <= costTries && best > limit; try++ {
+				best = min(best, c.costs(t, n, fmt.Sprint(name, "-", try), formatted))
 			}
-			if ratio := c.costs(t, n, name+"-again", formatted); ratio > limit {
-				t.Errorf("NodeStage of a %s volume takes %.2f times the bare steps, want %.1f; where the time went:\n%s", name, ratio, limit, n.durations())
+			if best > limit {
+				t.Errorf("NodeStage of a %s volume takes %.2f times the bare steps, want %.1f; where the time went:\n%s", name, best, limit, n.durations())
 			}
 		})
 	}
