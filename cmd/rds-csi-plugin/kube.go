@@ -54,7 +54,8 @@ func (p *process) runKube(ctx context.Context, running *sync.WaitGroup) {
 		running.Go(func() { reconcile.NewAttachments(p.driver.Staged(), p.log).Run(ctx) })
 	}
 	if o := p.options; o.node && o.startupTaint != "" {
-		running.Go(func() { kube.NewStartupTaint(p.api, o.nodeID, o.driverName, o.startupTaint, p.log).Run(ctx) })
+		reg := kube.Registration{Node: o.nodeID, Driver: o.driverName, NodeID: p.nodeID}
+		running.Go(func() { kube.NewStartupTaint(p.api, reg, o.startupTaint, p.log).Run(ctx) })
 	}
 }
 

@@ -35,6 +35,7 @@ func (p *process) newNode() (*driver.NodeConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--node-id: %w", err)
 	}
+	p.nodeID = id.String()
 	fabrics, err := nvme.New(nvme.Config{HostNQN: id.HostNQN(), Metrics: metrics, Log: p.log})
 	if err != nil {
 		return nil, err

@@ -64,6 +64,7 @@ type process struct {
 	driver      *driver.Driver
 	backend     *reconcile.Backend     // nil without a controller
 	console     *routeros.Client       // nil without a controller
+	nodeID      string                 // as NodeGetInfo gives it; "" without a node
 	staged      *reconcile.Node        // nil without a node
 	controllers *reconcile.Controllers // nil without a node
 	lock        io.Closer              // of the node's records; nil without one

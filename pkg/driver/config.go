@@ -77,7 +77,7 @@ type NodeConfig struct {
 	// DetachedGrace is how long a VolumeAttachment has to be absent before a volume that is lost is let go of;
 	// 0: DefaultDetachedGrace.
 	DetachedGrace time.Duration
-	Events      Events // nil: nobody is told
+	Events        Events // nil: nobody is told
 }
 
 // Events tells people, where they look, what happened to a volume. It returns at once and never fails.
@@ -87,7 +87,7 @@ type Events interface {
 }
 
 // Attachments asks the API server itself, never a cache, for VolumeAttachments of this driver on this node.
-// *kube.Attachments is one.
+// *kube.Attachments is one. An error is fault.Unavailable where no answer came; others are about one volume.
 type Attachments interface {
 	// Find gives the one by which a volume is published with a publish context that is the one asked for.
 	Find(ctx context.Context, volumeID string, is func(publishContext map[string]string) bool) (a stage.Attachment, found bool, err error)

@@ -20,6 +20,8 @@ type node struct {
 	cfg    NodeConfig
 	stale  *staleSeen
 	gone   *goneSeen
+	// stopped is the volume at which the last round of questions to Kubernetes ended early; of AskKubernetes alone.
+	stopped string
 }
 
 func newNode(d *Driver, cfg NodeConfig) *node {

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,19 +25,27 @@ const attachedHolder = "note of its VolumeAttachment"
 
 // AskKubernetes looks, for each staged volume, for the VolumeAttachment it was published by, and remembers it.
 // Of volumes that are lost, an unstage that hangs among them, it asks whether that is still there; what Look
-// gives says so from then on. It stops at the first question that the API server does not answer.
+// gives says so from then on. Its error is the first; it stops only where no answer came, and the next round
+// begins with the volume after that, so that one volume cannot keep others from being asked about.
 func (s *Staged) AskKubernetes(ctx context.Context) error {
 	n := s.node
 	if n.cfg.Attachments == nil {
 		return nil
 	}
 	records, _ := n.cfg.Records.List() // of one that cannot be read, Look says so
-	for _, r := range records {
-		if err := n.askKubernetes(ctx, r); err != nil {
-			return err
+	start := 1 + slices.IndexFunc(records, func(r *stage.Record) bool { return r.VolumeID == n.stopped })
+	var failed error
+	for _, r := range slices.Concat(records[start:], records[:start]) {
+		err := n.askKubernetes(ctx, r)
+		if err != nil && failed == nil {
+			failed = err
+		}
+		if ctx.Err() != nil || fault.KindOf(err) == fault.Unavailable {
+			n.stopped = r.VolumeID
+			break
 		}
 	}
-	return nil
+	return failed
 }
 
 func (n *node) askKubernetes(ctx context.Context, r *stage.Record) error {
@@ -106,6 +115,15 @@ func (n *node) noteAttachment(ctx context.Context, r *stage.Record) error {
 		n.gone.none(r)
 		return nil
 	}
+	if err := n.keepAttachment(r, a); err != nil {
+		n.gone.none(r) // which is no reason to try, and to say it, at each round
+		n.driver.cfg.Log.Warn("the VolumeAttachment of a volume cannot be noted in its record: until it is, the volume is not let go of by itself when Kubernetes detaches it",
+			zap.String("volume_id", r.VolumeID), zap.Error(err))
+	}
+	return nil
+}
+
+func (n *node) keepAttachment(r *stage.Record, a stage.Attachment) error {
 	end, err := n.driver.nodeOps.begin(r.VolumeID, attachedHolder)
 	if err != nil {
 		return nil // a call is at the volume: later
@@ -117,5 +135,5 @@ func (n *node) noteAttachment(ctx context.Context, r *stage.Record) error {
 	}
 	n.gone.answered(r, false)
 	now.Attachment = &a
-	return fault.Wrap("note the VolumeAttachment of "+r.VolumeID, n.save(now))
+	return n.save(now)
 }

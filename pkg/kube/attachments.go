@@ -33,14 +33,19 @@ func NewAttachments(c *Client, driver, node string) *Attachments {
 // volume in its long form or, written by hand, its short one (external-attacher: pkg/volume/csi/csi_attacher.go
 // of Kubernetes, getAttachmentName).
 func (a *Attachments) names(volumeID string) []string {
-	handles := []string{volumeID}
+	names := handles(volumeID)
+	for i, handle := range names {
+		names[i] = fmt.Sprintf("csi-%x", sha256.Sum256([]byte(handle+a.driver+a.node)))
+	}
+	return names
+}
+
+// handles are those by which a PersistentVolume can name the volume.
+func handles(volumeID string) []string {
 	if _, slot, long := strings.Cut(volumeID, "/"); long {
-		handles = append(handles, slot)
+		return []string{volumeID, slot}
 	}
-	for i, handle := range handles {
-		handles[i] = fmt.Sprintf("csi-%x", sha256.Sum256([]byte(handle+a.driver+a.node)))
-	}
-	return handles
+	return []string{volumeID}
 }
 
 // Find gives the VolumeAttachment by which the volume is published to this node, if its publish context is
@@ -53,7 +58,7 @@ func (a *Attachments) Find(ctx context.Context, volumeID string, is func(publish
 		case missing(err, name):
 			continue
 		case err != nil:
-			return stage.Attachment{}, false, fault.E(op, fault.Unavailable, err)
+			return stage.Attachment{}, false, fault.E(op, class(err), err)
 		case !a.ours(va) || !is(va.Status.AttachmentMetadata):
 			continue
 		}
@@ -86,7 +91,7 @@ func (a *Attachments) Gone(ctx context.Context, volumeID string, seen stage.Atta
 		if _, err := a.get(ctx, name); err == nil {
 			return false, nil
 		} else if !missing(err, name) {
-			return false, fault.E(op, fault.Unavailable, err)
+			return false, fault.E(op, class(err), err)
 		}
 	}
 	same, err := a.same(ctx, seen)
@@ -103,6 +108,14 @@ func (a *Attachments) get(ctx context.Context, name string) (*storage.VolumeAtta
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	return a.client.storage.VolumeAttachments().Get(ctx, name, metav1.GetOptions{})
+}
+
+// class tells an error that was answered, and may be about one object only, from having no answer at all.
+func class(err error) fault.Kind {
+	if _, answered := errors.AsType[*apierrors.StatusError](err); answered {
+		return fault.Internal
+	}
+	return fault.Unavailable
 }
 
 // missing tells whether err is the API server's word that there is no VolumeAttachment of that name. A 404 of

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	storagev1 "k8s.io/client-go/kubernetes/typed/storage/v1"
 	"k8s.io/client-go/rest"
@@ -75,7 +76,8 @@ func load(kubeconfig string) (*rest.Config, error) {
 // Close gives back idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// bounded is ctx with requestTimeout: the wait for a request's turn counts, too.
+// bounded is ctx with requestTimeout: the wait for a request's turn counts, too. client-go logs what it does to
+// the logger of its context, else as plain text to stderr, in between this program's JSON.
 func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, requestTimeout)
+	return context.WithTimeout(logr.NewContext(ctx, logr.Discard()), requestTimeout)
 }

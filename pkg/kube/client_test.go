@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -84,5 +86,30 @@ func TestAServerThatHangsIsNotWaitedFor(t *testing.T) {
 	defer cancel()
 	if _, err := open(t, s).ClusterUID(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// client-go says "Waited before sending request" where a request had to wait for its turn.
+func TestClientGoWritesNothingToStderr(t *testing.T) {
+	s := kubetest.Start(t)
+	s.Put(kubetest.KubeSystem, kubetest.Namespace("0f0e"))
+	c, stderr := open(t, s), os.Stderr
+	t.Cleanup(func() { os.Stderr = stderr })
+	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	os.Stderr = file
+	for range requestBurst {
+		_, _ = c.ClusterUID(t.Context())
+	}
+	var running sync.WaitGroup
+	for range 2 * requestsPerSecond {
+		running.Go(func() { _, _ = c.ClusterUID(t.Context()) })
+	}
+	running.Wait()
+	if text, err := os.ReadFile(file.Name()); err != nil || len(text) != 0 {
+		t.Errorf("stderr %q, %v", text, err)
 	}
 }

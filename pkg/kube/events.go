@@ -37,8 +37,8 @@ type Events struct {
 	cfg         EventsConfig
 	attachments *Attachments
 	queue       chan notice
-	claims      map[string]*core.ObjectReference // by PersistentVolume, which never changes its claim; of Run alone
-	cause       string                           // why one could not be posted, to say it once; of the sink alone
+	claims      map[claimOf]knownClaim // of Run alone
+	cause       string                 // why one could not be posted, to say it once; of the sink alone
 }
 
 // notice is an event whose objects have yet to be found.
@@ -51,7 +51,7 @@ type notice struct {
 
 // NewEvents makes the queue. Nothing is posted before Run.
 func NewEvents(c EventsConfig) *Events {
-	return &Events{cfg: c, attachments: NewAttachments(c.Client, c.Driver, c.Node), queue: make(chan notice, queuedEvents), claims: map[string]*core.ObjectReference{}}
+	return &Events{cfg: c, attachments: NewAttachments(c.Client, c.Driver, c.Node), queue: make(chan notice, queuedEvents), claims: map[claimOf]knownClaim{}}
 }
 
 // Volume posts an event on the volume's claim and on the Pods it is published for; on the Node as well where

@@ -187,7 +187,7 @@ func TestAnAPIServerThatHangsDelaysNobody(t *testing.T) {
 func TestWithoutItsClaimTheOthersGetTheEvent(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{"forbidden": kubetest.Forbidden, "not found": kubetest.NotFound, "no claim": func(w http.ResponseWriter, _ *http.Request) {
 		kubetest.WriteJSON(w, http.StatusOK, map[string]any{"apiVersion": "v1", "kind": "PersistentVolume", "metadata": map[string]any{"name": "pv-1"}})
-	}} {
+	}, "of another volume": pvAnswer("rds.csi.srvlab.io", "rds/csi-another"), "of another driver": pvAnswer("another.driver", testVolume)} {
 		t.Run(name, func(t *testing.T) {
 			p := startEvents(t)
 			p.server.Answer(kubetest.PVPath("pv-1"), answer)
@@ -198,6 +198,34 @@ func TestWithoutItsClaimTheOthersGetTheEvent(t *testing.T) {
 			}
 		})
 	}
+}
+
+func pvAnswer(driver, handle string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		kubetest.WriteJSON(w, http.StatusOK, kubetest.PV("pv-1", driver, handle, "other", "data", "claim-uid-2"))
+	}
+}
+
+// A PersistentVolume can be made anew, for a claim in another namespace, whose people see its events.
+func TestAClaimIsFoundAnewAfterAWhile(t *testing.T) {
+	s, _, seen := attachedCluster(t, testVolume)
+	e := NewEvents(EventsConfig{Client: open(t, s), Driver: "rds.csi.srvlab.io", Node: "node-a"})
+	record := &stage.Record{VolumeID: testVolume, Attachment: &seen}
+	claims := func(handle, namespace, want string) {
+		t.Helper()
+		s.Put(kubetest.PVPath("pv-1"), kubetest.PV("pv-1", "rds.csi.srvlab.io", handle, namespace, "data", "uid in "+namespace))
+		claim, err := e.claim(t.Context(), record)
+		if err != nil || claim.Namespace != want {
+			t.Errorf("claim %+v, %v, want one in %s", claim, err, want)
+		}
+	}
+	claims(testVolume, "shop", "shop")
+	claims(testVolume, "other", "shop")
+	for key, known := range e.claims {
+		known.found = known.found.Add(-claimAge)
+		e.claims[key] = known
+	}
+	claims(testSlot, "other", "other")
 }
 
 func TestEventsThatAreRefusedAreSaidOnceAndNotCounted(t *testing.T) {

@@ -3,6 +3,8 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	core "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,6 +23,20 @@ func podReference(p stage.Pod) *core.ObjectReference {
 	return &core.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: p.Namespace, Name: p.Name, UID: types.UID(p.UID)}
 }
 
+// claimAge is how long a claim that was found is taken for a volume's: a PersistentVolume can be made anew by
+// the same name, for another claim.
+const claimAge = time.Minute
+
+// claimOf is what a claim is known by.
+type claimOf struct {
+	volumeID, pv string
+}
+
+type knownClaim struct {
+	claim *core.ObjectReference
+	found time.Time
+}
+
 // claim finds the PersistentVolumeClaim of a volume: its PersistentVolume names it with its UID, by which
 // kubectl describe finds events.
 func (e *Events) claim(ctx context.Context, r *stage.Record) (*core.ObjectReference, error) {
@@ -28,8 +44,9 @@ func (e *Events) claim(ctx context.Context, r *stage.Record) (*core.ObjectRefere
 	if err != nil {
 		return nil, err
 	}
-	if known := e.claims[name]; known != nil {
-		return known, nil
+	key := claimOf{volumeID: r.VolumeID, pv: name}
+	if known := e.claims[key]; known.claim != nil && time.Since(known.found) < claimAge {
+		return known.claim, nil
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
@@ -37,6 +54,8 @@ func (e *Events) claim(ctx context.Context, r *stage.Record) (*core.ObjectRefere
 	switch {
 	case err != nil:
 		return nil, err
+	case !e.isOf(pv, r.VolumeID):
+		return nil, fmt.Errorf("the PersistentVolume %s is not of this volume", name)
 	case pv.Spec.ClaimRef == nil:
 		return nil, fmt.Errorf("the PersistentVolume %s has no claim", name)
 	}
@@ -44,8 +63,15 @@ func (e *Events) claim(ctx context.Context, r *stage.Record) (*core.ObjectRefere
 	if len(e.claims) >= queuedEvents {
 		clear(e.claims)
 	}
-	e.claims[name] = &core.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: c.Namespace, Name: c.Name, UID: c.UID}
-	return e.claims[name], nil
+	found := &core.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: c.Namespace, Name: c.Name, UID: c.UID}
+	e.claims[key] = knownClaim{claim: found, found: time.Now()}
+	return found, nil
+}
+
+// isOf tells whether the PersistentVolume names this driver and the volume, in either form of its handle.
+func (e *Events) isOf(pv *core.PersistentVolume, volumeID string) bool {
+	source := pv.Spec.CSI
+	return source != nil && source.Driver == e.cfg.Driver && slices.Contains(handles(volumeID), source.VolumeHandle)
 }
 
 // volumeName is the PersistentVolume's: from the attachment that was seen, else from the one there is.

@@ -17,38 +17,48 @@ import (
 const (
 	// After a try that did not come to an end, the next waits for so long.
 	firstTaintPause, lastTaintPause = time.Second, 30 * time.Second
-	// taintPatience is when nobody tries any more: a driver that is not registered by then needs a person.
+	// taintPatience is when it is said that a person should look.
 	taintPatience = time.Hour
 )
 
 // StartupTaint keeps pods off a node until this driver is registered there: without it a pod that comes first
 // fails to mount, and with a volume limit that is not yet known too many may come.
 type StartupTaint struct {
-	client            *Client
-	node, driver, key string
-	log               *zap.Logger
+	client *Client
+	reg    Registration
+	key    string
+	log    *zap.Logger
 }
 
-// NewStartupTaint is for the taints with that key, of any effect, on the Node of that name.
-func NewStartupTaint(c *Client, node, driver, key string, log *zap.Logger) *StartupTaint {
-	return &StartupTaint{client: c, node: node, driver: driver, key: key, log: log.With(zap.String("taint", key))}
+// Registration is what a node's CSINode shows of a driver that kubelet has registered.
+type Registration struct {
+	Node   string // name of the Node
+	Driver string // CSI driver name
+	NodeID string // as NodeGetInfo gives it
 }
 
-// Run takes the taint off once the node's CSINode shows the driver, and ends then, with ctx, or when its
-// patience does.
-func (s *StartupTaint) Run(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, taintPatience)
-	defer cancel()
+// NewStartupTaint is for the taints with that key, of any effect, on the Node of the registration.
+func NewStartupTaint(c *Client, reg Registration, key string, log *zap.Logger) *StartupTaint {
+	return &StartupTaint{client: c, reg: reg, key: key, log: log.With(zap.String("taint", key))}
+}
+
+// Run takes the taint off once the node's CSINode shows the driver, and ends then, or with ctx.
+func (s *StartupTaint) Run(ctx context.Context) { s.repeat(ctx, s.try) }
+
+func (s *StartupTaint) repeat(ctx context.Context, try func(context.Context) (done bool, err error)) {
+	began, told := time.Now(), false
 	for pause := firstTaintPause; ; pause = min(2*pause, lastTaintPause) {
-		done, err := s.try(ctx)
-		if done {
+		done, err := try(ctx)
+		if done || ctx.Err() != nil {
 			return
+		}
+		if !told && time.Since(began) >= taintPatience {
+			told = true
+			s.log.Error("the startup taint is still on this node, as the driver is not registered there, or the Node cannot be changed: see the log of node-driver-registrar, "+
+				"or take it off by hand (kubectl taint nodes NODE KEY-); it is tried again all the time", zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():
-			if context.Cause(ctx) == context.DeadlineExceeded {
-				s.log.Error("the startup taint stays on this node: take it off by hand (kubectl taint nodes NODE KEY-), or restart the node plugin", zap.Error(err))
-			}
 			return
 		case <-time.After(pause):
 		}
@@ -63,7 +73,7 @@ func (s *StartupTaint) try(ctx context.Context) (done bool, err error) {
 	}
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	node, err := s.client.core.Nodes().Get(ctx, s.node, metav1.GetOptions{})
+	node, err := s.client.core.Nodes().Get(ctx, s.reg.Node, metav1.GetOptions{})
 	if err != nil {
 		return false, err
 	}
@@ -78,7 +88,7 @@ func (s *StartupTaint) try(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if _, err := s.client.core.Nodes().Patch(ctx, s.node, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+	if _, err := s.client.core.Nodes().Patch(ctx, s.reg.Node, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		return false, err
 	}
 	s.log.Info("the startup taint is off: the driver is registered")
@@ -88,9 +98,12 @@ func (s *StartupTaint) try(ctx context.Context) (done bool, err error) {
 func (s *StartupTaint) registered(ctx context.Context) (bool, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	node, err := s.client.storage.CSINodes().Get(ctx, s.node, metav1.GetOptions{})
+	node, err := s.client.storage.CSINodes().Get(ctx, s.reg.Node, metav1.GetOptions{})
 	if err != nil {
 		return false, fmt.Errorf("look for the driver in the CSINode: %w", err)
 	}
-	return slices.ContainsFunc(node.Spec.Drivers, func(d storage.CSINodeDriver) bool { return d.Name == s.driver }), nil
+	// An entry of another node id is of an earlier registration.
+	return slices.ContainsFunc(node.Spec.Drivers, func(d storage.CSINodeDriver) bool {
+		return d.Name == s.reg.Driver && d.NodeID == s.reg.NodeID
+	}), nil
 }

@@ -3,11 +3,14 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/kube/kubetest"
 )
@@ -45,7 +48,7 @@ func patches(s *kubetest.Server) []string {
 }
 
 func startupTaint(t *testing.T, s *kubetest.Server) *StartupTaint {
-	return NewStartupTaint(open(t, s), "node-a", "rds.csi.srvlab.io", startup, zap.NewNop())
+	return NewStartupTaint(open(t, s), Registration{Node: "node-a", Driver: "rds.csi.srvlab.io", NodeID: "x"}, startup, zap.NewNop())
 }
 
 func TestTheStartupTaintGoesWhenTheDriverIsRegistered(t *testing.T) {
@@ -80,8 +83,13 @@ func TestWhatKeepsTheStartupTaint(t *testing.T) {
 		done   bool
 		fails  bool
 	}{
-		"not there":          {func(s *kubetest.Server) { s.Put(nodePath, taintedNode(taint("other", "NoSchedule"))) }, true, false},
-		"not registered":     {func(s *kubetest.Server) { s.Put(csiNodePath, csiNode()) }, false, false},
+		"not there":      {func(s *kubetest.Server) { s.Put(nodePath, taintedNode(taint("other", "NoSchedule"))) }, true, false},
+		"not registered": {func(s *kubetest.Server) { s.Put(csiNodePath, csiNode()) }, false, false},
+		"of an earlier registration": {func(s *kubetest.Server) {
+			node := csiNode("rds.csi.srvlab.io")
+			node["spec"].(object)["drivers"].([]object)[0]["nodeID"] = "y"
+			s.Put(csiNodePath, node)
+		}, false, false},
 		"no CSINode yet":     {func(s *kubetest.Server) { s.Remove(csiNodePath) }, false, true},
 		"may not see it":     {func(s *kubetest.Server) { s.Answer(csiNodePath, kubetest.Forbidden) }, false, true},
 		"may not see itself": {func(s *kubetest.Server) { s.Answer(nodePath, kubetest.Forbidden) }, false, true},
@@ -118,4 +126,21 @@ func TestTheStartupTaintIsLeftWhenTheProcessEnds(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it ended after %s", took)
 	}
+}
+
+// A node that waits for a person for longer than that is helped when he comes, and does not fill the log.
+func TestTheStartupTaintIsTriedUntilItIsOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.InfoLevel)
+		began := time.Now()
+		NewStartupTaint(nil, Registration{}, startup, zap.New(core)).repeat(t.Context(), func(context.Context) (bool, error) {
+			return time.Since(began) > 10*taintPatience, errors.New("not yet")
+		})
+		if took := time.Since(began); took < 10*taintPatience {
+			t.Errorf("it ended after %s", took)
+		}
+		if logs.Len() != 1 {
+			t.Errorf("%d log lines, want 1", logs.Len())
+		}
+	})
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 )
 
 const (
@@ -24,7 +26,7 @@ type AttachedVolumes interface {
 type Attachments struct {
 	volumes AttachedVolumes
 	log     *zap.Logger
-	cause   string // why the last round failed, to say it once
+	cause   fault.Reason // why the last round failed, to say it once: its text names another volume each time
 }
 
 // NewAttachments makes the loop. Nothing happens before Run.
@@ -52,9 +54,9 @@ func (a *Attachments) ask(ctx context.Context) {
 	case err == nil && a.cause != "":
 		a.log.Info("Kubernetes tells again which volumes are attached to this node")
 		a.cause = ""
-	case err != nil && ctx.Err() == nil && a.cause != err.Error():
-		a.cause = err.Error()
-		a.log.Warn("Kubernetes does not tell which volumes are attached to this node: volumes that are lost are not released by themselves",
+	case err != nil && ctx.Err() == nil && a.cause != fault.ReasonOf(err):
+		a.cause = fault.ReasonOf(err)
+		a.log.Warn("Kubernetes does not tell of all volumes whether they are attached to this node: those that are lost are not released by themselves",
 			zap.Error(err))
 	}
 }

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -28,7 +29,7 @@ func TestKubernetesIsAskedNowAndThenAndItsFailureSaidOnce(t *testing.T) {
 			rounds.Add(1)
 			if fails.Load() { // an API server that hangs
 				<-ctx.Done()
-				return errors.New("no answer")
+				return fmt.Errorf("no answer, about volume %d", rounds.Load())
 			}
 			return nil
 		}), zap.New(core))

@@ -23,8 +23,8 @@ const (
 	eventDelay = 500 * time.Millisecond
 	// healTimeout bounds one try: a check of a large file system takes minutes.
 	healTimeout = 30 * time.Minute
-	// healsAtOnce bounds tries that run beside each other: 100 volumes come back together when an
-	// array has rebooted.
+	// healsAtOnce bounds tries that run beside each other, and so it does unblockings: 100 volumes come back,
+	// or are lost, together when an array has rebooted.
 	healsAtOnce = 8
 	// After a try that failed, the next waits for so long.
 	firstHealPause, lastHealPause = time.Second, 3 * time.Second
@@ -54,13 +54,15 @@ type Node struct {
 	tracer  *telemetry.Tracer
 	log     *zap.Logger
 
-	seen   map[string]*watched // by volume id; of Run alone
-	slots  chan struct{}
-	heals  sync.WaitGroup
-	ended  chan healed
-	check  atomic.Pointer[telemetry.MountCheck]
-	wanted []want // by the look under way
-	cause  string // why the volumes could not be listed, to say it once
+	seen  map[string]*watched // by volume id; of Run alone
+	slots chan struct{}
+	// unblocks are slots of their own: what they end may have all the others.
+	unblocks chan struct{}
+	heals    sync.WaitGroup
+	ended    chan healed
+	check    atomic.Pointer[telemetry.MountCheck]
+	wanted   []want // by the look under way
+	cause    string // why the volumes could not be listed, to say it once
 
 	events  NodeEvents
 	waiting bool // the Node was told that volumes wait for the array
@@ -85,7 +87,7 @@ type NodeConfig struct {
 func NewNode(c NodeConfig) *Node {
 	return &Node{
 		volumes: c.Volumes, wake: c.Wake, metrics: c.Metrics, tracer: c.Tracer, events: c.Events, log: c.Log,
-		seen: map[string]*watched{}, slots: make(chan struct{}, healsAtOnce), ended: make(chan healed),
+		seen: map[string]*watched{}, slots: make(chan struct{}, healsAtOnce), unblocks: make(chan struct{}, healsAtOnce), ended: make(chan healed),
 	}
 }
 
@@ -196,7 +198,7 @@ func (n *Node) attend(ctx context.Context, c driver.Condition) telemetry.MountSt
 	}
 	if c.Busy {
 		if (c.Release || c.Revoked) && !w.unblocking {
-			n.unblock(ctx, w, id)
+			n.wanted = append(n.wanted, want{id: id, w: w, c: c})
 		}
 		return w.state
 	}

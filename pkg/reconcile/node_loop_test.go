@@ -30,7 +30,8 @@ type volumes struct {
 	heal  func(ctx context.Context, id string) error
 	tries map[string][]time.Time
 
-	unblocked []string
+	unblocked    []string
+	unblockHangs bool // until its context ends
 }
 
 // told are the events on the Node.
@@ -76,11 +77,15 @@ func (v *volumes) Heal(ctx context.Context, id string) error {
 	return v.heal(ctx, id)
 }
 
-func (v *volumes) Unblock(_ context.Context, id string) error {
+func (v *volumes) Unblock(ctx context.Context, id string) error {
 	v.mu.Lock()
-	defer v.mu.Unlock()
 	v.unblocked = append(v.unblocked, id)
-	return nil
+	hangs := v.unblockHangs
+	v.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+	}
+	return ctx.Err()
 }
 
 func (v *volumes) set(id string, c driver.Condition) {

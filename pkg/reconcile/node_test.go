@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -250,6 +251,50 @@ func TestWhatHangsOnAVolumeToReleaseIsUnblocked(t *testing.T) {
 		defer l.volumes.mu.Unlock()
 		if !slices.Equal(slices.Compact(l.volumes.unblocked), []string{"v"}) {
 			t.Errorf("unblocked %q", l.volumes.unblocked)
+		}
+	})
+}
+
+// Each asks the API server, whose patience with this node has an end, too. Recoveries that hang keep none from it.
+func TestUnblockingsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		l.volumes.mu.Lock()
+		l.volumes.unblockHangs = true
+		l.volumes.heal = func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() }
+		l.volumes.mu.Unlock()
+		for i := range 2 * healsAtOnce {
+			l.volumes.set(fmt.Sprint("stale ", i), gone)
+		}
+		after(2 * nodeInterval)
+		for i := range 2 * healsAtOnce {
+			l.volumes.set(fmt.Sprint("busy ", i), driver.Condition{Busy: true, Revoked: true})
+		}
+		after(5 * nodeInterval)
+		l.volumes.mu.Lock()
+		n := len(l.volumes.unblocked)
+		l.volumes.mu.Unlock()
+		if n != healsAtOnce {
+			t.Errorf("%d at once, want %d", n, healsAtOnce)
+		}
+	})
+}
+
+// Those that cannot be ended leave others their turn.
+func TestEachUnblockingHasItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		for i := range 3 * healsAtOnce {
+			l.volumes.set(fmt.Sprintf("busy %02d", i), driver.Condition{Busy: true, Revoked: true})
+		}
+		after(5 * nodeInterval)
+		l.volumes.mu.Lock()
+		defer l.volumes.mu.Unlock()
+		slices.Sort(l.volumes.unblocked)
+		if n := len(slices.Compact(l.volumes.unblocked)); n != 3*healsAtOnce {
+			t.Errorf("%d of %d were unblocked", n, 3*healsAtOnce)
 		}
 	})
 }

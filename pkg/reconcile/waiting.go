@@ -31,5 +31,6 @@ func (n *Node) tellWaiting() {
 	case waiting == 0 && n.waiting && live > 0:
 		n.events.Node(telemetry.EventArrayReachable, fmt.Sprintf("no staged volume waits for the array any more; %d are connected", live))
 	}
-	n.waiting = waiting > 0
+	// Between its loss and its recovery a volume neither waits nor is connected: what was told holds until then.
+	n.waiting = waiting > 0 || n.waiting && live == 0 && len(n.seen) > 0
 }

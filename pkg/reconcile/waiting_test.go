@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
 
@@ -52,6 +53,40 @@ func TestAnOutageThatEndsInALossIsNoReturn(t *testing.T) {
 		after(time.Minute)
 		if !slices.Equal(l.told.reasons, []telemetry.EventReason{telemetry.EventArrayUnreachable}) {
 			t.Errorf("told %q", l.told.messages)
+		}
+	})
+}
+
+// The kernel gives up a controller, and the volume is healed later.
+func TestAReturnAfterALossIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		for _, c := range []driver.Condition{healthy, away, gone, healthy} {
+			l.volumes.set("a", c)
+			after(time.Minute)
+		}
+		if !slices.Equal(l.told.reasons, []telemetry.EventReason{telemetry.EventArrayUnreachable, telemetry.EventArrayReachable}) {
+			t.Errorf("told %q", l.told.reasons)
+		}
+	})
+}
+
+// With its last volume a node's wait is over, and that of another is told anew.
+func TestAWaitEndsWithTheLastVolume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := startLoop(t)
+		defer l.stop()
+		for _, id := range []string{"a", "b"} {
+			l.volumes.set(id, away)
+			after(time.Minute)
+			l.volumes.mu.Lock()
+			delete(l.volumes.state, id)
+			l.volumes.mu.Unlock()
+			after(time.Minute)
+		}
+		if !slices.Equal(l.told.reasons, []telemetry.EventReason{telemetry.EventArrayUnreachable, telemetry.EventArrayUnreachable}) {
+			t.Errorf("told %q", l.told.reasons)
 		}
 	})
 }

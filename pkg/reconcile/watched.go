@@ -42,7 +42,7 @@ func (w *watched) held() bool { return !w.copy.IsZero() && time.Since(w.copy) >=
 // pathsInterval is how often a path that is missing is asked for: the volume works without.
 const pathsInterval = time.Minute
 
-// want is a volume that a look found something to do for.
+// want is a volume that a look found something to do for: to unblock one that is busy, to heal another.
 type want struct {
 	id string
 	w  *watched
@@ -68,7 +68,11 @@ func (n *Node) wants(w *watched, c driver.Condition) bool {
 func (n *Node) healWanted(ctx context.Context) {
 	slices.SortStableFunc(n.wanted, func(a, b want) int { return a.w.tried.Compare(b.w.tried) })
 	for _, wanted := range n.wanted {
-		n.heal(ctx, wanted)
+		if wanted.c.Busy {
+			n.unblock(ctx, wanted.w, wanted.id)
+		} else {
+			n.heal(ctx, wanted)
+		}
 	}
 }
 
@@ -121,13 +125,21 @@ type healed struct {
 	unblocked bool
 }
 
-// unblock ends what hangs on a volume that is to be released.
+// unblock ends what hangs on a volume that is to be released. Where too much is being ended already the next
+// look asks again.
 func (n *Node) unblock(ctx context.Context, w *watched, id string) {
-	w.unblocking = true
+	select {
+	case n.unblocks <- struct{}{}:
+	default:
+		return
+	}
+	w.unblocking, w.tried = true, time.Now()
 	n.heals.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, unblockTimeout)
 		defer cancel()
-		n.ended <- healed{id: id, err: n.volumes.Unblock(ctx, id), unblocked: true}
+		err := n.volumes.Unblock(ctx, id)
+		<-n.unblocks
+		n.ended <- healed{id: id, err: err, unblocked: true}
 	})
 }
 
