@@ -41,7 +41,7 @@ func arrows() map[string][]string {
 		"pkg/rdssim/script":   {},
 		"pkg/reconcile":       {"pkg/driver", "pkg/fault", "pkg/host", "pkg/nvme", "pkg/rds", "pkg/stage", "telemetry"},
 		"pkg/routeros":        {"pkg/fault", "telemetry"},
-		"pkg/stage":           {"pkg/fault"},
+		"pkg/stage":           {"pkg/fault", "pkg/host"},
 		"telemetry":           {"pkg/fault"},
 		"telemetry/otlptest":  {},
 		"telemetry/export":    {"pkg/fault", "telemetry"},

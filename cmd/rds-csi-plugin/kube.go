@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/kube"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/reconcile"
 )
@@ -124,7 +125,7 @@ func (o *options) keepCluster(id string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("keep the cluster's id: %w", err)
 	}
-	if err := os.WriteFile(path, []byte(id+"\n"), 0o600); err != nil {
+	if err := host.ReplaceFile(path, []byte(id+"\n")); err != nil {
 		return fmt.Errorf("keep the cluster's id: %w", err)
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 )
 
 // machineID tells this machine from every other, also from one cloned from the same image: the
@@ -32,7 +34,7 @@ func keptID(path string) (string, error) {
 		return "", fmt.Errorf("read this machine's id: %w", err)
 	}
 	id := uuid.NewString()
-	if err := os.WriteFile(path, []byte(id+"\n"), 0o600); err != nil {
+	if err := host.ReplaceFile(path, []byte(id+"\n")); err != nil {
 		return "", fmt.Errorf("keep this machine's id: %w", err)
 	}
 	return id, nil

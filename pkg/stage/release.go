@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 )
 
 const releaseSuffix = ".release"
@@ -34,7 +36,7 @@ func (s *Store) AskRelease(r Release) error {
 	if err != nil {
 		return err
 	}
-	if err := s.replace(s.releasePath(r.VolumeID), append(data, '\n')); err != nil {
+	if err := host.ReplaceFile(s.releasePath(r.VolumeID), append(data, '\n')); err != nil {
 		return fmt.Errorf("ask for the release of %s: %w", r.VolumeID, err)
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 )
 
 const suffix = ".json"
@@ -76,42 +78,10 @@ func (s *Store) Save(r *Record) error {
 	if err != nil {
 		return err
 	}
-	if err := s.replace(s.path(r.VolumeID), append(data, '\n')); err != nil {
+	if err := host.ReplaceFile(s.path(r.VolumeID), append(data, '\n')); err != nil {
 		return fmt.Errorf("write the stage record of %s: %w", r.VolumeID, err)
 	}
 	return nil
-}
-
-func (s *Store) replace(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(s.dir, "new-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return s.sync()
-}
-
-// sync makes a rename or removal in the directory durable.
-func (s *Store) sync() error {
-	d, err := os.Open(s.dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Delete removes the record of a volume, and what was asked about it; none is fine.
@@ -128,7 +98,7 @@ func (s *Store) remove(path, what string) error {
 		return nil
 	}
 	if err == nil {
-		err = s.sync()
+		err = host.SyncDir(s.dir)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
