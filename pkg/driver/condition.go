@@ -20,8 +20,8 @@ type Condition struct {
 	Heal bool // Staged.Heal has something to do
 	// Release says that an operator asked to let go of the volume, Busy beside it that something may hang on it.
 	Release bool
-	// Revoked says that the volume is lost, and that Kubernetes had no attachment of it to this node any more when
-	// last asked.
+	// Revoked says that the volume is lost, and that by every answer for a while (DefaultDetachedGrace) Kubernetes
+	// has had no attachment of it to this node.
 	Revoked bool
 	Busy    bool // a call or a recovery is at the volume: what it is in between means nothing
 	// Path is the publish path that alone is stale; "" where the staging path is, or none.

@@ -3,8 +3,6 @@ package driver
 import (
 	"context"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,91 +11,10 @@ import (
 	"github.com/container-storage-interface/spec/lib/go/csi"
 	"google.golang.org/grpc/codes"
 
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/kube"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/kube/kubetest"
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
-
-// cluster is an API server that node a of a rig talks to.
-type cluster struct {
-	*kubetest.Server
-	t *testing.T
-	r *rig
-}
-
-func newCluster(t *testing.T, r *rig) *cluster {
-	t.Helper()
-	c := &cluster{Server: kubetest.Start(t), t: t, r: r}
-	c.Put(kubetest.KubeSystem, kubetest.Namespace("cluster-1"))
-	client, err := kube.Open(c.Kubeconfig(t), "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.Close)
-	r.a.kubernetes = kube.NewAttachments(client, testDriver, r.a.id.Name)
-	r.a.events = runEvents(t, client, r.a.id.Name)
-	r.a.boot()
-	return c
-}
-
-// attachment is the VolumeAttachment of a volume that is published to node a.
-func (c *cluster) attachment(v *volume, handle string) kubetest.Attachment {
-	return kubetest.Attachment{Driver: testDriver, Node: c.r.a.id.Name, Handle: handle, UID: "uid of " + v.nqn(), PV: "pv-" + v.slot(), Published: v.published}
-}
-
-func (c *cluster) attach(v *volume) {
-	a := c.attachment(v, v.VolumeId)
-	c.Put(a.Path(), a.Object())
-}
-
-func (c *cluster) detach(v *volume) { c.Remove(c.attachment(v, v.VolumeId).Path()) }
-
-// ask lets the node ask Kubernetes about its volumes, as if they had been staged a while ago.
-func (c *cluster) ask() error {
-	c.t.Helper()
-	records := c.r.a.config().Records
-	for _, r := range c.r.a.records() {
-		if r.StagedAt.IsZero() {
-			continue
-		}
-		r.StagedAt = r.StagedAt.Add(-2 * attachedAfter)
-		if err := records.Save(r); err != nil {
-			c.t.Fatal(err)
-		}
-	}
-	return c.r.a.driver.Staged().AskKubernetes(soon(c.t))
-}
-
-func (c *cluster) mustAsk() {
-	c.t.Helper()
-	if err := c.ask(); err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-// attachedSeen is a staged and published volume whose VolumeAttachment the node has seen.
-func attachedSeen(t *testing.T, fs string) (*rig, *cluster, *volume) {
-	t.Helper()
-	r := newRig(t)
-	c := newCluster(t, r)
-	v := r.attached(t, "v", mounted(fs, singleWriter))
-	wantCode(t, v.nodePublish(r.a, "pod"), codes.OK)
-	c.attach(v)
-	c.mustAsk()
-	if seen := r.a.records()[0].Attachment; seen == nil || seen.UID != "uid of "+v.nqn() || seen.PV != "pv-"+v.slot() || seen.Cluster != "cluster-1" {
-		t.Fatalf("seen %+v", seen)
-	}
-	return r, c, v
-}
-
-// cutOff is what happens to a node that does not answer: the volume is taken from it, and its session ends.
-func cutOff(t *testing.T, r *rig, v *volume) {
-	t.Helper()
-	wantCode(t, v.unpublishFrom(r.a), codes.OK)
-	r.a.nvme.SetState(r.a.controllerOf(v.nqn()), "connecting")
-}
 
 func TestAVolumeThatKubernetesHasDetachedIsLetGoOf(t *testing.T) {
 	for _, lost := range []string{"connecting", "gone"} {
@@ -427,90 +344,6 @@ func TestARecordOfAnEarlierBootIsNotAskedAbout(t *testing.T) {
 	}
 	if records := r.a.records(); len(records) != 1 {
 		t.Errorf("records %+v", records)
-	}
-}
-
-// One object that the API server cannot read keeps no other volume from being released.
-func TestOneBadAnswerStarvesNoOtherVolume(t *testing.T) {
-	for _, bad := range []int{0, 1} {
-		r, c, v := attachedSeen(t, "ext4")
-		w := r.attached(t, "w", mounted("ext4", singleWriter))
-		wantCode(t, w.nodePublish(r.a, "pod-w"), codes.OK)
-		c.attach(w)
-		c.mustAsk()
-		broken, other := v, w
-		if r.a.records()[bad].NQN == w.nqn() {
-			broken, other = w, v
-		}
-		r.a.nvme.SetState(r.a.controllerOf(broken.nqn()), "connecting")
-		c.Answer(c.attachment(broken, broken.VolumeId).Path(), func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "etcd: corrupt", 500) })
-		cutOff(t, r, other)
-		c.detach(other)
-		if err := c.ask(); err == nil || !strings.Contains(err.Error(), broken.VolumeId) {
-			t.Errorf("the error is %v", err)
-		}
-		if !r.a.condition(t, other).Revoked || r.a.condition(t, broken).Revoked {
-			t.Errorf("revoked %t, the one without an answer %t", r.a.condition(t, other).Revoked, r.a.condition(t, broken).Revoked)
-		}
-	}
-}
-
-// mute is an API server that does not answer questions about one volume.
-type mute struct {
-	volume string
-	asked  []string
-}
-
-func (m *mute) Find(context.Context, string, func(map[string]string) bool) (stage.Attachment, bool, error) {
-	return stage.Attachment{}, false, nil
-}
-
-func (m *mute) Gone(_ context.Context, id string, _ stage.Attachment) (bool, error) {
-	m.asked = append(m.asked, id)
-	if id == m.volume {
-		return false, fault.Errorf("ask", fault.Unavailable, "no answer")
-	}
-	return false, nil
-}
-
-func TestARoundBeginsWhereTheLastOneStopped(t *testing.T) {
-	r, c, v := attachedSeen(t, "ext4")
-	w := r.attached(t, "w", mounted("ext4", singleWriter))
-	c.attach(w)
-	c.mustAsk()
-	for _, one := range []*volume{v, w} {
-		r.a.nvme.SetState(r.a.controllerOf(one.nqn()), "connecting")
-	}
-	records := r.a.records()
-	first, second := records[0].VolumeID, records[1].VolumeID
-	api := &mute{volume: first}
-	r.a.driver.node.cfg.Attachments = api
-	for range 2 {
-		if err := c.ask(); err == nil {
-			t.Error("no error")
-		}
-	}
-	if want := []string{first, second, first}; !slices.Equal(api.asked, want) {
-		t.Errorf("asked %q, want %q", api.asked, want)
-	}
-}
-
-// What the node's own disk does is no fault of Kubernetes.
-func TestANoteThatCannotBeWrittenIsSaidAsSuch(t *testing.T) {
-	r := newRig(t)
-	c := newCluster(t, r)
-	v := r.attached(t, "v", mounted("ext4", singleWriter))
-	a := c.attachment(v, v.VolumeId)
-	c.Answer(a.Path(), func(w http.ResponseWriter, _ *http.Request) {
-		files, err := filepath.Glob(filepath.Join(r.a.recordDir(), "*.json"))
-		if err != nil || len(files) != 1 || os.WriteFile(files[0], []byte("{"), 0o600) != nil {
-			t.Errorf("records %q, %v", files, err)
-		}
-		kubetest.WriteJSON(w, http.StatusOK, a.Object())
-	})
-	c.mustAsk()
-	if n := r.a.logs.FilterMessageSnippet("cannot be noted in its record").Len(); n != 1 {
-		t.Errorf("said %d times", n)
 	}
 }
 
