@@ -12,8 +12,12 @@ import (
 // Attributes reads and writes sysfs attributes: one value each, one read(2) or write(2) each.
 type Attributes struct{}
 
-// attributeBytes is more than the page that an attribute may fill.
-const attributeBytes = 8 << 10
+// attributeBytes holds nearly every attribute, and lies on a stack that need not grow for it; pageBytes is more
+// than the page that an attribute may fill.
+const (
+	attributeBytes = 512
+	pageBytes      = 8 << 10
+)
 
 // Read gives the attribute's text without the newline sysfs ends it with. The error of one
 // that vanished with its device is fs.ErrNotExist or ENODEV.
@@ -25,13 +29,26 @@ func (Attributes) Read(path string) (string, error) {
 		return "", fmt.Errorf("read sysfs attribute: %w", &os.PathError{Op: "open", Path: path, Err: err})
 	}
 	defer unix.Close(fd)
-	var buffer [attributeBytes]byte
-	n, err := retried(func() (int, error) { return unix.Read(fd, buffer[:]) })
-	if err == nil && n == len(buffer) {
-		err = unix.EFBIG
+	var small [attributeBytes]byte
+	text, err := readAttribute(fd, small[:])
+	if errors.Is(err, unix.EFBIG) {
+		text, err = readAttribute(fd, make([]byte, pageBytes))
 	}
 	if err != nil {
 		return "", fmt.Errorf("read sysfs attribute: %w", &os.PathError{Op: "read", Path: path, Err: err})
+	}
+	return text, nil
+}
+
+// readAttribute is EFBIG where the attribute may be longer than the buffer. From its beginning, the kernel makes
+// the text anew for each read.
+func readAttribute(fd int, buffer []byte) (string, error) {
+	n, err := retried(func() (int, error) { return unix.Pread(fd, buffer, 0) })
+	if err != nil {
+		return "", err
+	}
+	if n == len(buffer) {
+		return "", unix.EFBIG
 	}
 	return strings.TrimRight(string(buffer[:n]), "\n"), nil
 }
