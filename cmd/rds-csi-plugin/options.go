@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/reconcile"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
 )
 
@@ -34,7 +35,7 @@ type options struct {
 	pod                           stage.Pod
 	maxVolumes                    int64
 	startupTaint                  string
-	detachedGrace                 time.Duration
+	detachedGrace, orphanGrace    time.Duration
 	inPod                         bool // an API server is announced by the environment
 }
 
@@ -58,6 +59,7 @@ func (o *options) define(f *flag.FlagSet) {
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "file that says how to reach the API server (default: the pod's service account, if there is one)")
 	f.Int64Var(&o.maxVolumes, "max-volumes-per-node", 100, "how many volumes the scheduler may place on this node; 0: no limit (node)")
 	f.DurationVar(&o.detachedGrace, "detached-grace", driver.DefaultDetachedGrace, "how long Kubernetes has to say that a volume is not attached to this node, before one that is lost is let go of and unsynced data is dropped; at least 1s (node)")
+	f.DurationVar(&o.orphanGrace, "orphan-grace", reconcile.DefaultOrphanGrace, "how long a volume on the array may be without a PersistentVolume before it is counted and named as an orphan; nothing is removed; at least 1s, and longer than the provisioner's --retry-interval-max (controller)")
 	f.StringVar(&o.startupTaint, "startup-taint", "", "key of the taint to take off this Node once the driver is registered there, such as rds.csi.srvlab.io/agent-not-ready (node)")
 	f.StringVar(&o.pod.Name, "pod-name", "", "name of the pod that this runs in, for events on it (controller)")
 	f.StringVar(&o.pod.Namespace, "pod-namespace", "", "namespace of that pod (controller)")
@@ -152,6 +154,8 @@ func (o *options) checkController() error {
 		return fmt.Errorf("--rds-port %d: use 1 to 65535", o.rds.port)
 	case o.nvmePort < 1 || o.nvmePort > 65535:
 		return fmt.Errorf("--nvme-port %d: use 1 to 65535", o.nvmePort)
+	case o.orphanGrace < time.Second:
+		return fmt.Errorf("--orphan-grace %s: use 1s or more, such as %s", o.orphanGrace, reconcile.DefaultOrphanGrace)
 	}
 	if _, err := netip.ParseAddr(o.rds.address); err != nil && strings.ContainsAny(o.rds.address, ":/ ") {
 		return fmt.Errorf("--rds-address %q: give a host name or an IP address alone; the port goes to --rds-port", o.rds.address)
