@@ -120,6 +120,8 @@ func (o *options) check() error {
 		return fmt.Errorf("--driver-name %q: use a domain name of at most 63 characters, such as %s", o.driverName, defaultDriverName)
 	case !driver.ValidArrayName(o.arrayName):
 		return fmt.Errorf("--array-name %q: use at most 32 letters, digits, dots, hyphens and underscores, a letter or digit first and last", o.arrayName)
+	case o.controller && o.orphanGrace < time.Second:
+		return fmt.Errorf("--orphan-grace %s: use 1s or more, such as %s", o.orphanGrace, reconcile.DefaultOrphanGrace)
 	}
 	if _, err := socketPath(o.endpoint); err != nil {
 		return err
@@ -154,8 +156,6 @@ func (o *options) checkController() error {
 		return fmt.Errorf("--rds-port %d: use 1 to 65535", o.rds.port)
 	case o.nvmePort < 1 || o.nvmePort > 65535:
 		return fmt.Errorf("--nvme-port %d: use 1 to 65535", o.nvmePort)
-	case o.orphanGrace < time.Second:
-		return fmt.Errorf("--orphan-grace %s: use 1s or more, such as %s", o.orphanGrace, reconcile.DefaultOrphanGrace)
 	}
 	if _, err := netip.ParseAddr(o.rds.address); err != nil && strings.ContainsAny(o.rds.address, ":/ ") {
 		return fmt.Errorf("--rds-address %q: give a host name or an IP address alone; the port goes to --rds-port", o.rds.address)
