@@ -50,7 +50,7 @@ func newArrayMetrics(b *builder) arrayMetrics {
 		usage: b.observableGauge("rds_csi.pool.usage", "By", "What of a pool is taken, by volumes and all else."),
 		provisioned: b.observableGauge("rds_csi.pool.provisioned", "By",
 			"Sum of the sizes of all file disks in a pool; above its capacity it is overcommitted."),
-		volumes: b.observableGauge("rds_csi.volumes", "{volume}", "Volumes of this cluster on the array."),
+		volumes: b.observableGauge("rds_csi.volumes", "{volume}", "Volumes of this cluster on the array; orphan are those of them that have had no PersistentVolume for long, absent where that is not known."),
 	}
 }
 
@@ -80,10 +80,11 @@ func (m *Metrics) RecordSSHSessionWait(ctx context.Context, d time.Duration) {
 
 // BackendCheck is what the latest look at an array gave.
 type BackendCheck struct {
-	Known bool          // whether there was one
-	Up    bool          // whether the array can be used
-	At    time.Time     // of the last look that gave Full; zero before the first
-	Full  *BackendUsage // nil: it was not told
+	Known   bool          // whether there was one
+	Up      bool          // whether the array can be used
+	At      time.Time     // of the last look that gave Full; zero before the first
+	Full    *BackendUsage // nil: it was not told
+	Orphans *int64        // how many of Full's volumes are orphans; nil: that is not known
 }
 
 // BackendUsage says how full an array is.
@@ -103,7 +104,10 @@ type PoolUsage struct {
 func (m *Metrics) ObserveBackend(array string, look func() BackendCheck) error {
 	name := attribute.String("array", array)
 	labels := metric.WithAttributeSet(attribute.NewSet(name))
-	managed := metric.WithAttributeSet(attribute.NewSet(name, attribute.String("state", string(VolumeManaged))))
+	inState := func(s VolumeState) metric.MeasurementOption {
+		return metric.WithAttributeSet(attribute.NewSet(name, attribute.String("state", string(s))))
+	}
+	managed, orphan := inState(VolumeManaged), inState(VolumeOrphan)
 	a := m.array
 	_, err := m.observe(func(_ context.Context, o metric.Observer) error {
 		check := look()
@@ -121,6 +125,9 @@ func (m *Metrics) ObserveBackend(array string, look func() BackendCheck) error {
 			return nil
 		}
 		o.ObserveInt64(a.volumes, check.Full.Volumes, managed)
+		if check.Orphans != nil {
+			o.ObserveInt64(a.volumes, *check.Orphans, orphan)
+		}
 		for _, p := range check.Full.Pools {
 			pool := metric.WithAttributeSet(attribute.NewSet(name, attribute.String("pool", p.Name)))
 			o.ObserveInt64(a.capacity, p.Capacity, pool)

@@ -200,13 +200,24 @@ func TestAFailedLookLeavesTheSeriesOut(t *testing.T) {
 	if got := valueOf(t, points, "rds_csi.volumes", "array=rds", "state=managed"); got != 3 {
 		t.Errorf("volumes = %d, want 3", got)
 	}
+	if got := valueOf(t, points, "rds_csi.volumes", "array=rds", "state=orphan"); got != 1 {
+		t.Errorf("orphans = %d, want 1", got)
+	}
+	check.Orphans = nil
+	if n := len(collect(t, reader)["rds_csi.volumes"]); n != 1 {
+		t.Errorf("%d series of volumes while orphans are not known, want that of the managed", n)
+	}
+	check.Full, check.Orphans = nil, new(int64)
+	if n := len(collect(t, reader)["rds_csi.volumes"]); n != 0 {
+		t.Errorf("%d series of volumes that are not known", n)
+	}
 }
 
 // fullBackend is a look that gave all there is.
 func fullBackend() BackendCheck {
 	return BackendCheck{Known: true, Up: true, At: time.Unix(7, 0), Full: &BackendUsage{
 		Volumes: 3, Pools: []PoolUsage{{Name: "btrfs-1", Capacity: 100, Usage: 30, Provisioned: 120}},
-	}}
+	}, Orphans: new(int64(1))}
 }
 
 func TestPossibleReasonsAreMembersOnceAndHoldOther(t *testing.T) {

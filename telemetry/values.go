@@ -197,8 +197,15 @@ func MountStates() []MountState {
 // VolumeState is what a volume on the array is to this cluster.
 type VolumeState string
 
-// VolumeManaged is a volume that bears the cluster's mark.
-const VolumeManaged VolumeState = "managed"
+// The volume states. Managed is a volume that bears the cluster's mark; orphan is one of these that has had no
+// PersistentVolume for long.
+const (
+	VolumeManaged VolumeState = "managed"
+	VolumeOrphan  VolumeState = "orphan"
+)
+
+// VolumeStates lists all volume states.
+func VolumeStates() []VolumeState { return []VolumeState{VolumeManaged, VolumeOrphan} }
 
 // Command names a RouterOS exec. It is the closed set of rds_csi.routeros.command.
 type Command string

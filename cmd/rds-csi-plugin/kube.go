@@ -48,9 +48,25 @@ func (p *process) newEvents() {
 	p.posts = kube.NewEvents(cfg)
 }
 
+// backendWithKube has the API server told of the array, and asked what the array's volumes are for.
+func (p *process) backendWithKube() {
+	o := p.options
+	if p.api == nil {
+		return
+	}
+	p.backend.Tell(p.posts)
+	p.orphans = reconcile.NewOrphans(reconcile.OrphansConfig{
+		Handles: kube.NewVolumes(p.api, o.clusterID), Array: o.arrayName, Grace: o.orphanGrace, Tracer: p.telemetry.Tracer(), Log: p.log,
+	})
+	p.backend.Compare(p.orphans)
+}
+
 // runKube starts what talks to the API server. No call waits for any of it.
 func (p *process) runKube(ctx context.Context, running *sync.WaitGroup) {
 	running.Go(func() { p.posts.Run(ctx) })
+	if p.orphans != nil {
+		running.Go(func() { p.orphans.Run(ctx) })
+	}
 	if p.options.node {
 		running.Go(func() { reconcile.NewAttachments(p.driver.Staged(), p.log).Run(ctx) })
 	}

@@ -67,6 +67,22 @@ func TestTheControllerPostsEventsOnItsPod(t *testing.T) {
 		"--pod-name=controller-0", "--pod-namespace=kube-system", "--pod-uid=pod-uid-1")
 }
 
+func TestTheControllerAsksForPersistentVolumes(t *testing.T) {
+	s := runningCluster(t)
+	s.Answer(kubetest.PVsPath, kubetest.PVs())
+	array, err := rdssim.Start(t.Context(), rdssim.Options{
+		Dir: filepath.Join(t.TempDir(), "array"), Pools: []rdssim.Pool{{Name: "pool", FS: "xfs", Size: 1 << 30}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer array.Close()
+	listed := func(r kubetest.Request) bool {
+		return r.Method == "GET" && strings.HasPrefix(r.URI, kubetest.PVsPath+"?")
+	}
+	runUntil(t, s, "a list", listed, append(array.DriverFlags(), "--controller")...)
+}
+
 func TestTheNodeAsksForItsVolumeAttachmentsAndTakesOffItsTaint(t *testing.T) {
 	s := runningCluster(t)
 	dir := t.TempDir()

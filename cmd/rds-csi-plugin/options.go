@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/driver"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/reconcile"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
 )
 
@@ -34,7 +35,7 @@ type options struct {
 	pod                           stage.Pod
 	maxVolumes                    int64
 	startupTaint                  string
-	detachedGrace                 time.Duration
+	detachedGrace, orphanGrace    time.Duration
 	inPod                         bool // an API server is announced by the environment
 }
 
@@ -58,6 +59,7 @@ func (o *options) define(f *flag.FlagSet) {
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "file that says how to reach the API server (default: the pod's service account, if there is one)")
 	f.Int64Var(&o.maxVolumes, "max-volumes-per-node", 100, "how many volumes the scheduler may place on this node; 0: no limit (node)")
 	f.DurationVar(&o.detachedGrace, "detached-grace", driver.DefaultDetachedGrace, "how long Kubernetes has to say that a volume is not attached to this node, before one that is lost is let go of and unsynced data is dropped; at least 1s (node)")
+	f.DurationVar(&o.orphanGrace, "orphan-grace", reconcile.DefaultOrphanGrace, "how long a volume on the array may be without a PersistentVolume before it is counted and named as an orphan; nothing is removed; at least 1s, and longer than the provisioner's --retry-interval-max (controller)")
 	f.StringVar(&o.startupTaint, "startup-taint", "", "key of the taint to take off this Node once the driver is registered there, such as rds.csi.srvlab.io/agent-not-ready (node)")
 	f.StringVar(&o.pod.Name, "pod-name", "", "name of the pod that this runs in, for events on it (controller)")
 	f.StringVar(&o.pod.Namespace, "pod-namespace", "", "namespace of that pod (controller)")
@@ -118,6 +120,8 @@ func (o *options) check() error {
 		return fmt.Errorf("--driver-name %q: use a domain name of at most 63 characters, such as %s", o.driverName, defaultDriverName)
 	case !driver.ValidArrayName(o.arrayName):
 		return fmt.Errorf("--array-name %q: use at most 32 letters, digits, dots, hyphens and underscores, a letter or digit first and last", o.arrayName)
+	case o.controller && o.orphanGrace < time.Second:
+		return fmt.Errorf("--orphan-grace %s: use 1s or more, such as %s", o.orphanGrace, reconcile.DefaultOrphanGrace)
 	}
 	if _, err := socketPath(o.endpoint); err != nil {
 		return err

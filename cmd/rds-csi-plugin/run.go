@@ -63,6 +63,7 @@ type process struct {
 	telemetry   *export.Telemetry
 	driver      *driver.Driver
 	backend     *reconcile.Backend     // nil without a controller
+	orphans     *reconcile.Orphans     // nil without a controller, and without an API server
 	console     *routeros.Client       // nil without a controller
 	nodeID      string                 // as NodeGetInfo gives it; "" without a node
 	staged      *reconcile.Node        // nil without a node
@@ -147,9 +148,7 @@ func (p *process) newController() (*driver.ControllerConfig, error) {
 	}
 	array := rds.New(rds.Config{Console: p.console, Cluster: o.clusterID, Pool: o.rds.pool, Port: o.nvmePort, HostACL: acl})
 	p.backend = reconcile.NewBackend(array, o.arrayName, p.telemetry.Tracer(), p.log)
-	if p.posts != nil {
-		p.backend.Tell(p.posts)
-	}
+	p.backendWithKube()
 	if err := metrics.ObserveBackend(o.arrayName, p.backend.Check); err != nil {
 		return nil, err
 	}

@@ -50,8 +50,10 @@ func TestEveryAlertIsProvoked(t *testing.T) {
 		p.awaitPanels(t)
 	}
 	p.awaitFiring(t, all.alerts)
+	p.await(t, `rds_csi_volumes{state="orphan"} == 1 and on (pod) rds_csi_volumes{state="managed"} == 2`)
 	p.neverFired(t, `namespace="well"`)
 	p.neverFired(t, `alertname="RDSCSIControllerAbsent"`)
+	p.neverFired(t, `alertname="RDSCSIOrphanVolumes",namespace!="orphans"`)
 	for _, plugin := range all.plugins {
 		plugin.Kill(t)
 	}

@@ -40,6 +40,7 @@ func runs() []provocation {
 		{"stuck", "the array hangs in a CreateVolume", []string{"RDSCSIOperationStuck"}, false, createHangs},
 		{"errors", "the pool has no room for what is asked, twelve times", []string{"RDSCSIVolumeOperationErrors", "RDSCSIVolumeOperationErrorsSlow"}, false, createsFail},
 		{"stale", "the array tells that it is there, and not how full it is", []string{"RDSCSIBackendDataStale"}, false, figuresFail},
+		{"orphans", "one of two volumes has no PersistentVolume", []string{"RDSCSIOrphanVolumes"}, false, volumesOfNobody},
 		{"telemetry", "a collector refuses the connection", []string{"RDSCSITelemetryErrors"}, false, collectorRefuses},
 		{"unread", "a stage record cannot be read", []string{"RDSCSIMountsNotChecked"}, false, recordBroken},
 		{"format", "a new volume has data on it", []string{"RDSCSIFormatRefused"}, true, formatRefused},

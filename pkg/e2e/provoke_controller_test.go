@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/e2e/program"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/kube/kubetest"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rdssim"
 )
 
@@ -79,6 +81,17 @@ func figuresFail(t *testing.T, r *running) {
 			t.Error(err)
 		}
 	}
+}
+
+// volumesOfNobody has its API server be that of the cluster whose id startController gives.
+func volumesOfNobody(t *testing.T, r *running) {
+	api := kubetest.Start(t)
+	api.Put(kubetest.KubeSystem, kubetest.Namespace("e2e"))
+	api.Answer(kubetest.PVsPath, kubetest.PVs(kubetest.PV("pv-a", "rds.csi.srvlab.io", "rds/"+rds.Slot("e2e", "a"), "default", "a", "uid-a")))
+	s := startController(t, startArray(t, rdssim.Options{}), nil, "--kubeconfig="+api.Kubeconfig(t), "--orphan-grace=1s")
+	r.scrape(s)
+	s.create(t, "a")
+	s.create(t, "b")
 }
 
 func collectorRefuses(t *testing.T, r *running) {

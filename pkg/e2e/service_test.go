@@ -38,6 +38,7 @@ func TestMistakesOnTheCommandLineAreOneSentence(t *testing.T) {
 		"bad log level":       {"rds-csi-plugin", []string{"--node", "--cluster-id=c", "--node-id=n", "--log-level=loud"}, nil, []string{"loud", "debug"}},
 		"bad environment":     {"rds-csi-plugin", nil, []string{"RDS_CSI_NVME_PORT=many"}, []string{"RDS_CSI_NVME_PORT", "many"}},
 		"bad port":            {"rds-csi-plugin", []string{"--controller", "--cluster-id=c", "--rds-address=a", "--rds-key-file=k", "--rds-host-key=x", "--nvme-port=0"}, nil, []string{"--nvme-port"}},
+		"bad orphan grace":    {"rds-csi-plugin", []string{"--controller", "--cluster-id=c", "--rds-address=a", "--rds-key-file=k", "--rds-host-key=x", "--orphan-grace=0s"}, nil, []string{"--orphan-grace", "10m"}},
 		"bad node":            {"rds-csi-plugin", []string{"--node", "--cluster-id=c", "--node-id=bad_name!"}, nil, []string{"--node-id"}},
 		"bad driver name":     {"rds-csi-plugin", []string{"--node", "--cluster-id=c", "--node-id=n", "--driver-name=Bad Name/slash"}, nil, []string{"--driver-name"}},
 		"port in address":     {"rds-csi-plugin", []string{"--controller", "--cluster-id=c", "--rds-address=1.2.3.4:22", "--rds-key-file=k", "--rds-host-key=x"}, nil, []string{"--rds-address", "--rds-port"}},

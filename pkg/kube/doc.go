@@ -4,13 +4,14 @@
 //
 // # Rights
 //
-// What the service accounts need, and for what. The driver asks for nothing else: no list, no watch, no
+// What the service accounts need, and for what. The driver asks for nothing else: one list, no watch, no
 // secrets. A right that is missing takes away what the right-most column says, and nothing more.
 //
 // Controller:
 //
 //	group            resource           names        verbs          scope              for
-//	""               namespaces         kube-system  get            cluster            the default of --cluster-id
+//	""               namespaces         kube-system  get            cluster            the default of --cluster-id, orphans
+//	""               persistentvolumes  (any)        list           cluster            the count of volumes without one (orphans)
 //	""               events             (any)        create, patch  driver's namespace events on the controller's Pod
 //
 // Node:

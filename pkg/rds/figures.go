@@ -10,8 +10,8 @@ import (
 
 // Figures say how full the array is.
 type Figures struct {
-	Pools   []Pool // the default pool and those that the cluster's volumes lie in, by mount point
-	Volumes int    // of the cluster
+	Pools   []Pool   // the default pool and those that the cluster's volumes lie in, by mount point
+	Volumes []Volume // of the cluster, by slot
 }
 
 // Figures asks for all of them. Beside an error there are those of the pools that could be told. It changes
@@ -23,7 +23,7 @@ func (a *Array) Figures(ctx context.Context) (Figures, error) {
 		return Figures{}, fault.Wrap(op, err)
 	}
 	volumes = slices.DeleteFunc(volumes, func(v Volume) bool { return !a.Marked(v) })
-	f, failed := Figures{Volumes: len(volumes)}, []error{}
+	f, failed := Figures{Volumes: volumes}, []error{}
 	for _, name := range a.poolsOf(volumes) {
 		pool, err := a.Pool(ctx, name)
 		if err != nil {

@@ -120,8 +120,8 @@ func TestFiguresAreOfThePoolsThatAreUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Volumes != 2 {
-		t.Errorf("%d volumes, want 2: a disk made by hand is none", f.Volumes)
+	if len(f.Volumes) != 2 {
+		t.Errorf("%d volumes, want 2: a disk made by hand is none", len(f.Volumes))
 	}
 	var names []string
 	for _, p := range f.Pools {
@@ -145,7 +145,7 @@ func TestFiguresOfAPoolThatIsNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	f, err := array.Figures(soon(t))
-	if fault.KindOf(err) == "" || f.Volumes != 1 || len(f.Pools) != 1 || f.Pools[0].MountPoint != pool {
+	if fault.KindOf(err) == "" || len(f.Volumes) != 1 || len(f.Pools) != 1 || f.Pools[0].MountPoint != pool {
 		t.Errorf("%+v, %v", f, err)
 	}
 }

@@ -26,7 +26,9 @@ type Backend struct {
 	tracer *telemetry.Tracer
 	log    *zap.Logger
 	events ArrayEvents
-	seen   atomic.Pointer[verdict]
+	// orphans is nil where there is no API server to compare with.
+	orphans *Orphans
+	seen    atomic.Pointer[verdict]
 }
 
 // ArrayEvents tells people what happened to the array. It returns at once and never fails. *kube.Events fits.
@@ -47,6 +49,9 @@ type verdict struct {
 func NewBackend(array *rds.Array, name string, tracer *telemetry.Tracer, log *zap.Logger) *Backend {
 	return &Backend{array: array, name: name, tracer: tracer, log: log.With(zap.String("array", name))}
 }
+
+// Compare has the volumes of every look compared, from Run on.
+func (b *Backend) Compare(orphans *Orphans) { b.orphans = orphans }
 
 // Tell has changes told, from Run on.
 func (b *Backend) Tell(events ArrayEvents) { b.events = events }
@@ -115,7 +120,10 @@ func (b *Backend) measure(ctx context.Context, now *verdict) error {
 	if err != nil && len(f.Pools) == 0 {
 		return err
 	}
-	now.usage = &telemetry.BackendUsage{Volumes: int64(f.Volumes)}
+	now.usage = &telemetry.BackendUsage{Volumes: int64(len(f.Volumes))}
+	if b.orphans != nil {
+		b.orphans.Compare(f.Volumes)
+	}
 	for _, p := range f.Pools {
 		now.usage.Pools = append(now.usage.Pools, telemetry.PoolUsage{
 			Name: p.MountPoint, Capacity: int64(p.Size), Usage: int64(p.Size - min(p.Free, p.Size)), Provisioned: int64(p.Provisioned),
@@ -154,7 +162,11 @@ func (b *Backend) Check() telemetry.BackendCheck {
 	if v == nil {
 		return telemetry.BackendCheck{}
 	}
-	return telemetry.BackendCheck{Known: true, Up: v.up, At: v.told, Full: v.usage}
+	check := telemetry.BackendCheck{Known: true, Up: v.up, At: v.told, Full: v.usage}
+	if b.orphans != nil {
+		check.Orphans = b.orphans.Count()
+	}
+	return check
 }
 
 func (b *Backend) up() bool {

@@ -29,7 +29,7 @@ func watch(t *testing.T, sim *rdssim.Array) (*reconcile.Backend, *observer.Obser
 	return watchPool(t, sim, "")
 }
 
-func watchPool(t *testing.T, sim *rdssim.Array, pool string) (*reconcile.Backend, *observer.ObservedLogs) {
+func watchPool(t *testing.T, sim *rdssim.Array, pool string, before ...func(*reconcile.Backend, *telemetry.Tracer)) (*reconcile.Backend, *observer.ObservedLogs) {
 	t.Helper()
 	console, err := routeros.New(routeros.Config{
 		Address: sim.SSHAddr(), User: "csi", KeyFile: sim.ClientKeyFile(), HostKey: sim.HostKeyFingerprint(),
@@ -45,6 +45,9 @@ func watchPool(t *testing.T, sim *rdssim.Array, pool string) (*reconcile.Backend
 	core, logs := observer.New(zap.InfoLevel)
 	backend := reconcile.NewBackend(rds.New(rds.Config{Console: console, Cluster: "c1", Pool: pool}), "rds", spans.Tracer(), zap.New(core))
 	backend.Tell(toldTo{zap.New(core)})
+	for _, prepare := range before {
+		prepare(backend, spans.Tracer())
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {

@@ -124,7 +124,7 @@ func recordController(t *testing.T, m *telemetry.Metrics) {
 func fullBackend() telemetry.BackendCheck {
 	return telemetry.BackendCheck{Known: true, Up: true, At: time.Unix(7, 0), Full: &telemetry.BackendUsage{
 		Volumes: 3, Pools: []telemetry.PoolUsage{{Name: "btrfs-1", Capacity: 100, Usage: 30, Provisioned: 120}},
-	}}
+	}, Orphans: new(int64(1))}
 }
 
 // failedCall makes a CSI call that answers UNAVAILABLE.

@@ -3,6 +3,8 @@ package kubetest
 import (
 	"crypto/sha256"
 	"fmt"
+	"net/http"
+	"strconv"
 )
 
 type object = map[string]any
@@ -41,6 +43,26 @@ func (a Attachment) Object() any {
 
 // PVPath is the path of a PersistentVolume.
 func PVPath(name string) string { return "/api/v1/persistentvolumes/" + name }
+
+// PVsPath is the path of all of them.
+const PVsPath = "/api/v1/persistentvolumes"
+
+// PVs answers with the list of PersistentVolumes, in the pages that the client asks for. Its continue token is
+// where the next page begins.
+func PVs(all ...any) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
+		if err != nil {
+			limit = len(all)
+		}
+		from, _ := strconv.Atoi(r.URL.Query().Get("continue"))
+		to, meta := min(from+limit, len(all)), object{"resourceVersion": "4711"}
+		if to < len(all) {
+			meta["continue"], meta["remainingItemCount"] = strconv.Itoa(to), len(all)-to
+		}
+		WriteJSON(w, http.StatusOK, object{"apiVersion": "v1", "kind": "PersistentVolumeList", "metadata": meta, "items": append([]any{}, all[from:to]...)})
+	}
+}
 
 // PV is a PersistentVolume that is bound to a claim.
 func PV(name, driver, handle, namespace, claim, claimUID string) any {
