@@ -8,6 +8,7 @@ import (
 // Without native multipath the kernel gives each controller a disk of its own, and with it one to all of a
 // subsystem: what becomes of a disk whose controller was refused differs, and so it does between kernels.
 func TestPairFence(t *testing.T) {
+	t.Parallel() // with others; of its own variants one at a time, for each has two guests
 	for _, variant := range []struct {
 		kernel, multipath string
 		always            bool

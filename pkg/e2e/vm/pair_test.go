@@ -3,6 +3,7 @@ package vm
 import (
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -18,9 +19,9 @@ func pair(t *testing.T, kernel, test string, parameters ...string) {
 	}
 	var machines []*machine
 	for i, end := range ends {
-		g := suite(kernel)
+		g := machineOf(kernel)
 		g.station, g.link = i+1, os.NewFile(uintptr(end), "link")
-		g.name += "-" + strconv.Itoa(g.station)
+		g.name += "-" + strings.TrimPrefix(test, "TestPair") + "-" + strconv.Itoa(g.station)
 		g.parameters = parameters
 		if os.Getenv("RDS_E2E_FULL") != "" {
 			g.limit = time.Hour
@@ -35,5 +36,6 @@ func pair(t *testing.T, kernel, test string, parameters ...string) {
 }
 
 func TestPairIsConnected(t *testing.T) {
+	t.Parallel()
 	pair(t, "6.1", "TestPairIsConnected")
 }
