@@ -100,6 +100,10 @@ func (f *failover) isFenced(t *testing.T) {
 		state := f.attachment(t)
 		return state == "", state
 	})
+	await(t, "the next publish was tried, and cut off", func() (bool, string) {
+		problem := kubectl(t, "get", "volumeattachments", "-o", `jsonpath={.items[?(@.spec.nodeName=="`+nodeName+`")].status.attachError.message}`)
+		return problem != "", problem
+	})
 	if !f.array.free(t, f.slot) {
 		t.Errorf("the volume was taken from its only holder: %+v", f.array.volume(t, f.slot))
 	}
