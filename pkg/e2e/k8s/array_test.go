@@ -1,6 +1,7 @@
 package k8s
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -47,10 +48,10 @@ func startArray(t *testing.T) *array {
 	return a
 }
 
-// do sends a request to the simulator's control interface.
+// do sends a request to the simulator's control interface, also at the end of a test.
 func (a *array) do(t *testing.T, method, path, body string) []byte {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, a.control+path, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, a.control+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,23 +80,32 @@ func (a *array) agrees(t *testing.T) {
 	})
 }
 
-// slots are the names of the array's volumes, sorted.
-func (a *array) slots(t *testing.T) []string {
+// volume is a /disk item of the array, as its control interface shows it.
+type volume struct {
+	Slot     string   `json:"slot"`
+	Comment  string   `json:"comment"`
+	Exported bool     `json:"exported"`
+	NQN      string   `json:"nqn"`
+	Hosts    []string `json:"hosts"`
+}
+
+func (a *array) volumes(t *testing.T) []volume {
 	t.Helper()
 	var state struct {
-		Items []struct {
-			Slot string `json:"slot"`
-			Type string `json:"type"`
-		} `json:"items"`
+		Items []volume `json:"items"`
 	}
 	if err := json.Unmarshal(a.do(t, http.MethodGet, "/state", ""), &state); err != nil {
 		t.Fatal(err)
 	}
+	return slices.DeleteFunc(state.Items, func(v volume) bool { return !strings.HasPrefix(v.Slot, "csi-") })
+}
+
+// slots are the names of the array's volumes, sorted.
+func (a *array) slots(t *testing.T) []string {
+	t.Helper()
 	var found []string
-	for _, item := range state.Items {
-		if strings.HasPrefix(item.Slot, "csi-") {
-			found = append(found, item.Slot)
-		}
+	for _, v := range a.volumes(t) {
+		found = append(found, v.Slot)
 	}
 	slices.Sort(found)
 	return found

@@ -16,6 +16,7 @@ func TestKubernetes(t *testing.T) {
 	t.Run("Traces", s.traces)
 	t.Run("External", s.external)
 	t.Run("Trouble", s.trouble)
+	t.Run("OutOfService", s.outOfService)
 }
 
 type suite struct {
