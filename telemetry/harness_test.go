@@ -157,7 +157,7 @@ func closedSets() map[string][]string {
 		"reason":     slices.Concat(texts(DisconnectReasons()), texts(StaleReasons()), texts(EventReasons())),
 		"decision":   texts(FormatDecisions()),
 		"command":    texts(Commands()),
-		"state":      slices.Concat(texts(ControllerStates()), texts(MountStates()), texts(VolumeStates())),
+		"state":      slices.Concat(texts(ControllerStates()), texts(MountStates()), texts([]VolumeState{VolumeManaged, VolumeOrphan})),
 		"array":      {"rds"},
 		"pool":       {"btrfs-1"}, // as configured
 	}

@@ -204,9 +204,6 @@ const (
 	VolumeOrphan  VolumeState = "orphan"
 )
 
-// VolumeStates lists all volume states.
-func VolumeStates() []VolumeState { return []VolumeState{VolumeManaged, VolumeOrphan} }
-
 // Command names a RouterOS exec. It is the closed set of rds_csi.routeros.command.
 type Command string
 
