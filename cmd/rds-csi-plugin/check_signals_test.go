@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -37,6 +38,9 @@ func slowToExport(t *testing.T) (a *rdssim.Array, args []string) {
 }
 
 func TestCheckCleansUpWhateverEndsIt(t *testing.T) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // under nohup the program would inherit that it is ignored
+	t.Cleanup(func() { signal.Stop(hangups) })
 	path := built(t)
 	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(s.String(), func(t *testing.T) {
