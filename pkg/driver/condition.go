@@ -35,7 +35,7 @@ type Condition struct {
 
 // view is where a look finds the facts: the machine itself, or one picture of it for many volumes.
 type view struct {
-	status func(r *stage.Record) (nvme.Status, error)
+	status linkOf
 	at     func(path string) (host.MountPoint, bool, error)
 	others func() []*stage.Record // of this node
 }
@@ -43,7 +43,7 @@ type view struct {
 // now is the view of one volume as it is at this moment.
 func (n *node) now(ctx context.Context) view {
 	return view{
-		status: func(r *stage.Record) (nvme.Status, error) { return n.connectorOf(r).Status(ctx, r.NQN, r.HostNQN) },
+		status: n.link(ctx),
 		at:     n.cfg.Mounter.At,
 		others: func() []*stage.Record {
 			others, _ := n.cfg.Records.List() // of one that cannot be read it is not known to have a device

@@ -33,10 +33,14 @@ func (s *Staged) AskKubernetes(ctx context.Context) error {
 		return nil
 	}
 	records, _ := n.cfg.Records.List() // of one that cannot be read, Look says so
+	links, err := n.links(ctx)
+	if err != nil {
+		links = n.link(ctx) // what cannot be told of all may be told of each
+	}
 	start := 1 + slices.IndexFunc(records, func(r *stage.Record) bool { return r.VolumeID == n.stopped })
 	var failed error
 	for _, r := range slices.Concat(records[start:], records[:start]) {
-		err := n.askKubernetes(ctx, r)
+		err := n.askKubernetes(ctx, r, links)
 		if err != nil && failed == nil {
 			failed = err
 		}
@@ -48,11 +52,12 @@ func (s *Staged) AskKubernetes(ctx context.Context) error {
 	return failed
 }
 
-func (n *node) askKubernetes(ctx context.Context, r *stage.Record) error {
+// askKubernetes reads the state of a volume again where links, which is of the round's begin, has it lost.
+func (n *node) askKubernetes(ctx context.Context, r *stage.Record, links linkOf) error {
 	if r.Attachment == nil {
 		return n.noteAttachment(ctx, r)
 	}
-	if !n.lost(ctx, r) {
+	if !n.lost(r, links) || !n.lost(r, n.link(ctx)) {
 		n.gone.answered(r, false)
 		return nil
 	}
@@ -76,7 +81,7 @@ func (n *node) attachmentGone(ctx context.Context, r *stage.Record) bool {
 	if n.cfg.Attachments == nil || r.Attachment == nil || n.askWhetherGone(ctx, r) != nil {
 		return false
 	}
-	if !n.lost(ctx, r) {
+	if !n.lost(r, n.link(ctx)) {
 		n.gone.answered(r, false)
 	}
 	return n.gone.has(r)
@@ -93,11 +98,11 @@ func (n *node) releaseDetached(ctx context.Context, r *stage.Record, proof strin
 
 // lost tells whether the volume is known to be without its device: gone, or away. What an earlier boot had is
 // not on this node any more, and what this machine had under another name is not what Kubernetes speaks of.
-func (n *node) lost(ctx context.Context, r *stage.Record) bool {
+func (n *node) lost(r *stage.Record, links linkOf) bool {
 	if r.BootID != n.cfg.BootID || r.HostNQN != n.cfg.ID.HostNQN() {
 		return false
 	}
-	status, err := n.connectorOf(r).Status(ctx, r.NQN, r.HostNQN)
+	status, err := links(r)
 	return err == nil && (status.Link != nvme.LinkLive || status.Num.IsZero())
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/kube/kubetest"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/stage"
 )
 
@@ -98,4 +99,50 @@ func TestANoteThatCannotBeWrittenIsSaidAsSuch(t *testing.T) {
 	if n := r.a.logs.FilterMessageSnippet("cannot be noted in its record").Len(); n != 1 {
 		t.Errorf("said %d times", n)
 	}
+}
+
+// countedLinks counts how often the state of connections is read.
+type countedLinks struct {
+	Transport
+	one, all int
+	blind    bool // all at once cannot be told
+}
+
+func (l *countedLinks) Status(ctx context.Context, nqn, hostNQN string) (nvme.Status, error) {
+	l.one++
+	return l.Transport.Status(ctx, nqn, hostNQN)
+}
+
+func (l *countedLinks) Statuses(ctx context.Context, hostNQN string) (map[string]nvme.StatusOrError, error) {
+	l.all++
+	if l.blind {
+		return nil, fault.Errorf("list", fault.Unavailable, "a controller without a name")
+	}
+	return l.Transport.Statuses(ctx, hostNQN)
+}
+
+func TestARoundReadsTheConnectionsOnce(t *testing.T) {
+	r, c, v := attachedSeen(t, "ext4")
+	w := r.attached(t, "w", mounted("ext4", singleWriter))
+	c.attach(w)
+	c.mustAsk()
+	links := &countedLinks{Transport: r.a.driver.node.cfg.NVMe}
+	r.a.driver.node.cfg.NVMe = links
+	round := func(what string, one int) {
+		t.Helper()
+		links.one, links.all = 0, 0
+		c.mustAsk()
+		if links.one != one || links.all != 1 {
+			t.Errorf("%s: %d looks at one connection, want %d, and %d at all", what, links.one, one, links.all)
+		}
+	}
+	round("all well", 0)
+	cutOff(t, r, v)
+	c.detach(v)
+	round("one lost", 1) // and that one is not taken for lost by an old look
+	if !r.a.condition(t, v).Revoked || r.a.condition(t, w).Revoked {
+		t.Error("the wrong one is taken for detached")
+	}
+	links.blind = true
+	round("all at once cannot be told", 3)
 }

@@ -54,28 +54,12 @@ func (s *Staged) Look(ctx context.Context) ([]Condition, error) {
 
 // picture is one view of the machine for all records.
 func (n *node) picture(ctx context.Context, records []*stage.Record) (view, error) {
-	statuses := map[Transport]map[string]nvme.StatusOrError{}
-	for _, conn := range n.connectors() {
-		found, err := conn.Statuses(ctx, n.cfg.ID.HostNQN())
-		if err != nil {
-			return view{}, err
-		}
-		statuses[conn] = found
+	links, err := n.links(ctx)
+	if err != nil {
+		return view{}, err
 	}
 	mounts, err := n.cfg.Mounter.Picture()
-	return view{
-		status: func(r *stage.Record) (nvme.Status, error) {
-			if r.HostNQN != n.cfg.ID.HostNQN() { // of an identity this node had before
-				return n.connectorOf(r).Status(ctx, r.NQN, r.HostNQN)
-			}
-			s, there := statuses[n.connectorOf(r)][r.NQN]
-			if !there {
-				return nvme.Status{Link: nvme.LinkGone}, nil
-			}
-			return s.Status, s.Err
-		},
-		at: mounts.At, others: func() []*stage.Record { return records },
-	}, err
+	return view{status: links, at: mounts.At, others: func() []*stage.Record { return records }}, err
 }
 
 // lookAt finds the condition of one volume. A picture is old as soon as it is taken, and a call may have been

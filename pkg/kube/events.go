@@ -3,6 +3,8 @@ package kube
 import (
 	"context"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/go-logr/logr"
 	"go.uber.org/zap"
@@ -15,7 +17,7 @@ import (
 )
 
 const (
-	// queuedEvents is how many may wait for their objects to be found; what comes on top is dropped.
+	// queuedEvents is how many may wait for their objects to be found; what comes on top is dropped, and counted.
 	queuedEvents = 256
 	// maxMessage is the longest message in bytes that the API server takes (core validation, event message).
 	maxMessage = 1024
@@ -38,7 +40,8 @@ type Events struct {
 	attachments *Attachments
 	queue       chan notice
 	claims      map[claimOf]knownClaim // of Run alone
-	cause       string                 // why one could not be posted, to say it once; of the sink alone
+	dropped     *dropped
+	cause       string // why one could not be posted, to say it once; of the sink alone
 }
 
 // notice is an event whose objects have yet to be found.
@@ -51,7 +54,10 @@ type notice struct {
 
 // NewEvents makes the queue. Nothing is posted before Run.
 func NewEvents(c EventsConfig) *Events {
-	return &Events{cfg: c, attachments: NewAttachments(c.Client, c.Driver, c.Node), queue: make(chan notice, queuedEvents), claims: map[claimOf]knownClaim{}}
+	return &Events{
+		cfg: c, attachments: NewAttachments(c.Client, c.Driver, c.Node), queue: make(chan notice, queuedEvents),
+		claims: map[claimOf]knownClaim{}, dropped: newDropped(c.Log),
+	}
 }
 
 // Volume posts an event on the volume's claim and on the Pods it is published for; on the Node as well where
@@ -85,6 +91,7 @@ func (e *Events) enqueue(n notice) {
 	select {
 	case e.queue <- n:
 	default: // nobody waits for an event
+		e.dropped.add(n.reason)
 	}
 }
 
@@ -94,6 +101,9 @@ func (e *Events) Run(ctx context.Context) {
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
 	defer broadcaster.Shutdown()
 	broadcaster.StartRecordingToSink(&sink{ctx: ctx, events: e})
+	var saying sync.WaitGroup
+	defer saying.Wait()
+	saying.Go(func() { e.sayDropped(ctx) })
 	recorder := broadcaster.NewRecorder(scheme.Scheme, core.EventSource{Component: e.cfg.Driver, Host: e.cfg.Node}).WithLogger(logr.Discard())
 	for {
 		select {
@@ -101,6 +111,20 @@ func (e *Events) Run(ctx context.Context) {
 			return
 		case n := <-e.queue:
 			e.post(ctx, recorder, n)
+		}
+	}
+}
+
+// sayDropped tells until ctx ends of what was dropped, also while Run waits for an API server that does not answer.
+func (e *Events) sayDropped(ctx context.Context) {
+	tick := time.NewTicker(droppedInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			e.dropped.say()
 		}
 	}
 }
