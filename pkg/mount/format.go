@@ -32,8 +32,8 @@ type FormatRequest struct {
 	Size     uint64      // bytes the device must have at least
 	Blank    bool        // CreateVolume made the volume without a source
 	ReadOnly bool
-	// Live SHALL fail unless the controller is live and the device is the volume's. It is asked, while the
-	// device is held, before anything is concluded from what is read there; and before mkfs once more, twice.
+	// Live SHALL fail unless the controller is live and the device is the volume's. It is asked, while
+	// the device is held, before the probe; and before mkfs after the probe and once more right before.
 	Live    Alive
 	Journal FormatJournal
 }

@@ -2,7 +2,6 @@ package mount_test
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,25 +22,6 @@ func TestAProbeThatHangsHoldsNobody(t *testing.T) {
 			t.Errorf("format = %v, %v", formatted, err)
 		}
 		cancel()
-	}
-	release()
-	if formatted, err := n.format(t.Context(), &record{}); !formatted || err != nil {
-		t.Errorf("after the hang: %v, %v", formatted, err)
-	}
-}
-
-// The head is read while it is asked whose device it is. Who is told that it is another's does not wait for the
-// read, and has let go of the device once the read has ended.
-func TestARefusalDoesNotWaitForTheProbe(t *testing.T) {
-	n := newNode(t)
-	release := n.Hang("read", device)
-	another := fault.Errorf("", fault.NVMeControllerLost, "another device")
-	_, err := n.m.EnsureFormatted(t.Context(), mount.FormatRequest{
-		Device: device, Num: number(), FSType: "ext4", Size: size, Blank: true, Journal: &record{},
-		Live: func(context.Context) error { return another },
-	})
-	if !errors.Is(err, another) {
-		t.Errorf("error = %v, want %v", err, another)
 	}
 	release()
 	if formatted, err := n.format(t.Context(), &record{}); !formatted || err != nil {

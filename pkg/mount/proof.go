@@ -24,8 +24,7 @@ func (r *refusal) Unwrap() error { return r.err }
 type proof struct {
 	m       *Mounter
 	r       FormatRequest
-	head    func() ([]byte, error) // of a volume that was created blank
-	found   string                 // file system, for the span
+	found   string // file system, for the span
 	outcome FormatOutcome
 }
 
@@ -38,11 +37,6 @@ func (p *proof) prove(ctx context.Context) (host.Device, error) {
 		return nil, err
 	}
 	defer claimed.Close() // right before mkfs: it takes a claim of its own
-	cancellable, cancel := context.WithCancel(ctx)
-	defer cancel()
-	if p.r.Blank && !interrupted {
-		p.head = p.readHead(cancellable, claimed, info)
-	}
 	if err := p.live(ctx); err != nil {
 		return nil, err
 	}
@@ -60,26 +54,10 @@ func (p *proof) prove(ctx context.Context) (host.Device, error) {
 	return p.commit(ctx)
 }
 
-// readHead begins to read the head of the device, and gives the function that waits for it. It is read while
-// others say whose device it is, and nothing is concluded from it before they have.
-func (p *proof) readHead(ctx context.Context, device host.Device, info host.BlockInfo) func() ([]byte, error) {
-	var head []byte
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		head, err = p.m.head(ctx, p.r.Device, device, info.Size)
-	}()
-	return func() ([]byte, error) {
-		<-done
-		return head, err
-	}
-}
-
 // look is done when the wanted file system is there, and nil when nothing was ever written.
 func (p *proof) look(ctx context.Context, device host.Device, info host.BlockInfo) (done bool, err error) {
 	if p.r.Blank { // this driver made the volume: nearly always it has what is asked for, or nothing
-		head, err := p.head()
+		head, err := p.m.head(ctx, p.r.Device, device, info.Size)
 		if c, ok := recognise(head, p.r.FSType, info.Size); err == nil && ok {
 			p.found, p.outcome = p.r.FSType, FormatOutcome{Clean: c.clean, Full: true}
 			return true, nil
