@@ -210,7 +210,7 @@ type Command string
 // The RouterOS commands.
 const (
 	CommandResource    Command = "system_resource"
-	CommandDiskPrepare Command = "disk_prepare" // what CreateVolume and expand must know first, and the announcement of a growth
+	CommandDiskPrepare Command = "disk_prepare" // what CreateVolume must know first
 	CommandDiskAdd     Command = "disk_add"
 	CommandDiskGet     Command = "disk_get"
 	CommandDiskList    Command = "disk_list"

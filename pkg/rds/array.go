@@ -135,8 +135,6 @@ func explain(err error) error {
 		return fault.Errorf("", fault.Precondition, "%s: look for it with /disk print detail where type=file", errFileUsed)
 	case strings.Contains(text, errFileGone):
 		return fault.Errorf("", fault.Precondition, "%s: restore the file, or delete the volume", errFileGone)
-	case strings.Contains(text, errNotAnnounced):
-		return fault.Errorf("", fault.Unavailable, "%s: another controller is growing or deleting it; try again", errNotAnnounced)
 	case strings.Contains(text, errLeftover):
 		return fault.Errorf("", fault.Precondition, "%s; it is neither taken over nor deleted: look at it, then delete the file or add the disk by hand", errLeftover)
 	default:

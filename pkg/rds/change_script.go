@@ -17,31 +17,18 @@ func listScript(put routeros.Put) string { return rowsOf(put, "row", listed) }
 
 // poolScript prints a pool's item and the size of every volume: what capacity is made of.
 func poolScript(pool string) routeros.Body {
-	return func(put routeros.Put) string { return join(poolItem(put, pool), sizesOf(put)) }
+	return func(put routeros.Put) string {
+		return join(
+			put("pool", asJSON+"[/disk print detail as-value where mount-point="+routeros.Quote(pool)+"]]"),
+			rowsOf(put, "vol", "slot,size,file-path"),
+		)
+	}
 }
 
-func poolItem(put routeros.Put, pool string) string {
-	return put("pool", asJSON+"[/disk print detail as-value where mount-point="+routeros.Quote(pool)+"]]")
-}
-
-func sizesOf(put routeros.Put, each ...string) string {
-	return rowsOf(put, "vol", "slot,size,file-path", each...)
-}
-
-// promisedScript is poolScript with the growth that is announced. That costs a walk through /file, so what
-// is asked every minute does without.
-func promisedScript(pool string) routeros.Body {
-	return func(put routeros.Put) string { return join(poolScript(pool)(put), growthsOf(put, pool)) }
-}
-
-func growthsOf(put routeros.Put, pool string, each ...string) string {
-	return forEach("/file print as-value proplist=name where name~"+routeros.Quote(announcedIn(pool)), put("grow", asJSON+"$rdsR]"), each...)
-}
-
-// prepareScript prints all that CreateVolume must know first, in one exec.
+// prepareScript prints all that CreateVolume and expand must know first, in one exec.
 func prepareScript(pool, slot string) routeros.Body {
 	return func(put routeros.Put) string {
-		return join(promisedScript(pool)(put), rowOf(put, slot))
+		return join(poolScript(pool)(put), rowOf(put, slot))
 	}
 }
 
@@ -59,18 +46,19 @@ func (s addScript) dir() string { return s.pool + "/" + s.slot }
 // body adds the directory or subvolume and the disk, unless the slot is taken. A file that
 // is there without a disk is never adopted: it may hold somebody's data. "made" and "added" tell how
 // far this exec came, so that no more than that is undone.
-func (s addScript) body(put routeros.Put) string { return join(s.add(put), rowOf(put, s.slot)) }
-
-func (s addScript) add(put routeros.Put) string {
+func (s addScript) body(put routeros.Put) string {
 	free := "[:len [/disk find where slot=" + routeros.Quote(s.slot) + "]] = 0" // asked again: another controller may have been faster
-	return when(free, ":if ([:len [/file find where name="+routeros.Quote(s.file())+"]] > 0) do={"+when(free, raise(errLeftover))+"} else={"+join(
-		put("made", `"1"`),
-		s.makeDir(),
-		"/disk add type=file slot="+routeros.Quote(s.slot)+" file-path="+routeros.Quote("/"+s.file())+
-			" file-size="+strconv.FormatUint(s.size, 10)+" comment="+routeros.Quote(s.comment)+
-			" mount-filesystem=no smb-sharing=no nfs-sharing=no media-sharing=no iscsi-export=no nvme-tcp-export=no",
-		put("added", `"1"`),
-	)+"}")
+	return join(
+		when(free, ":if ([:len [/file find where name="+routeros.Quote(s.file())+"]] > 0) do={"+when(free, raise(errLeftover))+"} else={"+join(
+			put("made", `"1"`),
+			s.makeDir(),
+			"/disk add type=file slot="+routeros.Quote(s.slot)+" file-path="+routeros.Quote("/"+s.file())+
+				" file-size="+strconv.FormatUint(s.size, 10)+" comment="+routeros.Quote(s.comment)+
+				" mount-filesystem=no smb-sharing=no nfs-sharing=no media-sharing=no iscsi-export=no nvme-tcp-export=no",
+			put("added", `"1"`),
+		)+"}"),
+		rowOf(put, s.slot),
+	)
 }
 
 // makeDir: a subvolume of its own is what makes snapshots of one volume possible (design.md §3).
@@ -97,6 +85,24 @@ func (s addScript) undo(added bool) routeros.Body {
 			when("[:len [/disk find where slot="+routeros.Quote(s.slot)+"]] = 0", removeFile(s.slot, routeros.Quote(s.file()))),
 			put("disks", "[:len [/disk find where slot="+routeros.Quote(s.slot)+"]]"),
 			put("files", "[:len [/file find where name="+routeros.Quote(s.file())+"]]"),
+		)
+	}
+}
+
+// growScript never shrinks, and only grows what bears our mark.
+func growScript(slot, clusterMark string, size uint64) routeros.Body {
+	bytes := strconv.FormatUint(size, 10)
+	return func(put routeros.Put) string {
+		return join(
+			findSlot(slot),
+			when(one("rdsD"),
+				readComment("rdsD"),
+				mustBeOurs(clusterMark),
+				readPath("rdsD"),
+				fileMustExist(),
+				when("[/disk get $rdsD size] < "+bytes, "/disk set $rdsD file-size="+bytes),
+			),
+			rowOf(put, slot),
 		)
 	}
 }

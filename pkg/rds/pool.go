@@ -3,7 +3,6 @@ package rds
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"strings"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
@@ -20,44 +19,23 @@ type Pool struct {
 	FS          string
 	Label       string
 	Size, Free  uint64
-	Provisioned uint64 // sum of the sizes of all file disks in it, with Growing
-	Growing     uint64 // growth that is announced and not done yet; known only where it was asked for
+	Provisioned uint64 // sum of the sizes of all file disks in it
 }
-
-// reserve is what stays free of it, in bytes.
-func (p Pool) reserve() uint64 { return p.Size - p.most() }
-
-// most is what may be promised of it, in bytes.
-func (p Pool) most() uint64 { return p.Size / 100 * (100 - reservePercent) }
 
 // Available is what new volumes may take: nothing is promised twice, and the reserve is kept.
 func (p Pool) Available() uint64 {
-	room := min(subtract(p.Free, p.Growing), subtract(p.Size, p.Provisioned))
-	return subtract(room, p.reserve())
+	reserve := p.Size - p.Size/100*(100-reservePercent)
+	room := min(p.Free, subtract(p.Size, p.Provisioned))
+	return subtract(room, reserve)
 }
 
 // roomFor is NoSpace, with the figures, where a pool cannot take bytes more.
 func (p Pool) roomFor(bytes uint64) error {
 	if available := p.Available(); bytes > available {
-		return fault.Errorf("", fault.NoSpace, "%d bytes wanted, %d available in pool %s (%s)", bytes, available, p.MountPoint, p.describe())
+		return fault.Errorf("", fault.NoSpace, "%d bytes wanted, %d available in pool %s (size %d, free %d, provisioned %d, reserve %d %%)",
+			bytes, available, p.MountPoint, p.Size, p.Free, p.Provisioned, reservePercent)
 	}
 	return nil
-}
-
-// kept is NoSpace where more is promised of the pool than may be, the bytes that were just taken among it.
-func (p Pool) kept(bytes uint64) error {
-	if p.Provisioned <= p.most() && p.Free >= p.reserve()+p.Growing {
-		return nil
-	}
-	return fault.Errorf("", fault.NoSpace, "with %d bytes more, less is left of pool %s than it must keep (%s)", bytes, p.MountPoint, p.describe())
-}
-
-func (p Pool) describe() string {
-	text := fmt.Sprintf("size %d, free %d, provisioned %d, reserve %d %%", p.Size, p.Free, p.Provisioned, reservePercent)
-	if p.Growing > 0 {
-		text += fmt.Sprintf(", growth of %d under way, see /file print where name~\"%s\"", p.Growing, growthMark)
-	}
-	return text
 }
 
 // explain says how much room there was, where the array only says that there is none.
@@ -98,7 +76,7 @@ func (a *Array) poolName(name string) (string, error) {
 	return name, nil
 }
 
-// poolOf reads the reply of a poolScript or a promisedScript.
+// poolOf reads the reply of a poolScript.
 func poolOf(reply *routeros.Reply, name string) (Pool, error) {
 	rows, err := reply.Rows("pool")
 	if err != nil {
@@ -117,37 +95,25 @@ func poolOf(reply *routeros.Reply, name string) (Pool, error) {
 	if rows[0].Has("mounted") && !rows[0].Bool("mounted") {
 		return Pool{}, fault.Errorf("", fault.Unavailable, "it is not mounted")
 	}
-	sizes, err := sizesIn(reply, name)
-	if err != nil {
-		return Pool{}, err
-	}
-	if pool.Growing, err = growing(reply, name, sizes, pool.Size); err != nil {
-		return Pool{}, err
-	}
-	pool.Provisioned = pool.Growing
-	for _, size := range sizes {
-		pool.Provisioned += size
-	}
-	return pool, nil
+	pool.Provisioned, err = provisioned(reply, name)
+	return pool, err
 }
 
-// sizesIn are those of the file disks of a pool, by slot.
-func sizesIn(reply *routeros.Reply, pool string) (map[string]uint64, error) {
+func provisioned(reply *routeros.Reply, pool string) (uint64, error) {
 	rows, err := reply.Rows("vol")
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	sizes := map[string]uint64{}
+	var sum uint64
 	for _, row := range rows {
 		if !strings.HasPrefix(strings.TrimPrefix(row.String("file-path"), "/"), pool+"/") {
 			continue
 		}
-		slot := row.String("slot")
 		size, err := row.Bytes("size")
 		if err != nil {
-			return nil, fault.E("read the size of disk "+slot, fault.Internal, err)
+			return 0, fault.E("read the size of disk "+row.String("slot"), fault.Internal, err)
 		}
-		sizes[slot] += size
+		sum += size
 	}
-	return sizes, nil
+	return sum, nil
 }

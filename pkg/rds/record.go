@@ -9,7 +9,6 @@ import (
 //
 //	rds-csi cluster=K pvc=NAMESPACE/NAME pv=NAME -- rds-csi held mode=M token=T trace=TP by=NODE;by=NODE;
 //	rds-csi cluster=K pvc=NAMESPACE/NAME pv=NAME -- rds-csi free
-//	rds-csi cluster=K pvc=NAMESPACE/NAME pv=NAME -- rds-csi new NONCE
 //
 // The part before the separator is written once and kept by every later command, so that
 // one exec can change the rest without reading first. On items of other tools their own
@@ -18,7 +17,6 @@ const (
 	mark      = "rds-csi cluster="
 	separator = " -- rds-csi "
 	stateFree = "free"
-	stateNew  = "new" // added, and not yet proven that the pool has room for it
 	stateHeld = "held"
 )
 
@@ -27,7 +25,6 @@ type Record struct {
 	Cluster     string // "" on items of other tools
 	PVC         string // namespace/name, "" where unknown
 	PV          string
-	New         bool     // its room in the pool is not proven yet, and nobody was told that it exists
 	Mode        Mode     // how the holders use it, "" while no node holds the volume
 	Token       string   // fence token, "" while no node holds the volume; items of other tools have one too, but not in their NQN
 	TraceParent string   // of the publish that drew the token
@@ -74,10 +71,6 @@ func word(s string) string {
 	}, s)
 }
 
-// newState is the part of the comment behind the separator until the volume is granted. No two are
-// the same, so that a disk is only granted or taken back by who has seen that very one.
-func newState() string { return stateNew + " " + newToken() }
-
 // held is the part of the comment behind the separator while nodes hold the volume.
 func held(mode Mode, token, traceParent string, holders ...string) string {
 	var b strings.Builder
@@ -106,7 +99,6 @@ func parseRecord(comment string) Record {
 		r.PVC, r.PV = field(fields, "pvc"), field(fields, "pv")
 	}
 	words := strings.Fields(state)
-	r.New = r.Cluster != "" && len(words) > 0 && words[0] == stateNew
 	if len(words) == 0 || words[0] != stateHeld {
 		return r
 	}

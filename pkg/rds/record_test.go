@@ -15,8 +15,6 @@ func TestRecordReadsWhatItWrites(t *testing.T) {
 		want          Record
 	}{
 		{"free", static + separator + stateFree, Record{Cluster: "c1", PVC: "default/data", PV: "pvc-1"}},
-		{"new", static + separator + newState(), Record{Cluster: "c1", PVC: "default/data", PV: "pvc-1", New: true}},
-		{"new, and of another tool", "my disk" + separator + newState(), Record{}},
 		{"held", static + separator + held(ModeMount, "0a1b2c3d", "00-t-s-01", "n1/u1"),
 			Record{Cluster: "c1", PVC: "default/data", PV: "pvc-1", Mode: ModeMount, Token: "0a1b2c3d", TraceParent: "00-t-s-01", Holders: []string{"n1/u1"}}},
 		{"held by two, no trace", static + separator + held(ModeShared, "0a1b2c3d", "", "n1/u1", "n2/u2"),

@@ -50,7 +50,6 @@ func removeFile(slot, name string) string {
 		when(`[:len [/disk find where file-path=("/" . $rdsW)]] > 0`, raise(errFileUsed)),
 		"/file remove [/file find where name=$rdsW]",
 		":set rdsW "+dir,
-		`/file remove [/file find where name~("^" . $rdsW . `+routeros.Quote(quoteRegexp(growthMark)+growthForm)+`) type=directory]`,
 		when(`[:len [/file find where name~("^" . $rdsW . "/")]] = 0`,
 			":local rdsB [/disk find where mount-point="+pool+" fs=btrfs]",
 			when(one("rdsB"),

@@ -28,13 +28,9 @@ func rowOf(put routeros.Put, slot string) string {
 	return put("row", asJSON+"[/disk print detail as-value where slot="+routeros.Quote(slot)+"]]")
 }
 
-// rowsOf prints all file disks. What else is done with each finds it in rdsR.
-func rowsOf(put routeros.Put, key, properties string, each ...string) string {
-	return forEach("/disk print detail as-value proplist="+properties+" where type=file", put(key, asJSON+"$rdsR]"), each...)
-}
-
-func forEach(found, do string, more ...string) string {
-	return ":foreach rdsR in=[" + found + "] do={" + join(append([]string{do}, more...)...) + "}"
+func rowsOf(put routeros.Put, key, properties string) string {
+	return ":foreach rdsR in=[/disk print detail as-value proplist=" + properties + " where type=file] do={" +
+		put(key, asJSON+"$rdsR]") + "}"
 }
 
 func findSlot(slot string) string {
@@ -63,13 +59,8 @@ func readComment(variable string) string {
 func readPath(variable string) string {
 	return join(
 		":local rdsG [:tostr [/disk get $"+variable+" file-path]]",
-		stripSlash("rdsG"),
+		when(`[:pick $rdsG 0 1] = "/"`, ":set rdsG [:pick $rdsG 1 [:len $rdsG]]"),
 	)
-}
-
-func stripSlash(variable string) string {
-	v := "$" + variable
-	return when("[:pick "+v+` 0 1] = "/"`, ":set "+variable+" [:pick "+v+" 1 [:len "+v+"]]")
 }
 
 // Conditions on what readComment and readPath have left.
@@ -107,7 +98,6 @@ const (
 	errEdited       = "rds-csi: the disk's comment has lost the driver's mark"
 	errFileGone     = "rds-csi: the backing file is gone"
 	errFileUsed     = "rds-csi: another disk uses the file"
-	errNotAnnounced = "rds-csi: the announcement of the growth is gone"
 	errLeftover     = "rds-csi: a file of this volume is there without its disk"
 )
 
