@@ -95,7 +95,7 @@ func (l *orphanLog) ended(no []*suspect, volumes []rds.Volume) {
 		case there[s.volume.Slot]:
 			l.to.Info("a volume that was named as an orphan has a PersistentVolume again: do not make another, and do not delete it", id)
 		default:
-			l.to.Info("a volume that was named as an orphan is gone from the array", id)
+			l.to.Info("a volume that was named as an orphan is gone from the array, or bears the cluster's mark no longer", id)
 		}
 	}
 }
