@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 
-	core "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/pager"
@@ -33,40 +31,45 @@ func (v *Volumes) Handles(ctx context.Context) (map[string]bool, error) {
 	if err := v.same(ctx); err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	list, _, err := pager.New(v.page).List(ctx, metav1.ListOptions{})
-	if err != nil {
+	found := handleList{of: v}
+	if _, _, err := pager.New(found.page).List(ctx, metav1.ListOptions{}); err != nil {
 		return nil, fault.E(op, class(err), err)
-	}
-	handles := map[string]bool{}
-	err = meta.EachListItem(list, func(item runtime.Object) error {
-		pv, ok := item.(*core.PersistentVolume)
-		if !ok {
-			return errors.New("the answer has something else in it")
-		}
-		if source := pv.Spec.CSI; source != nil {
-			handles[source.VolumeHandle] = true
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fault.E(op, fault.Internal, err)
 	}
 	if err := v.same(ctx); err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	return handles, nil
+	return found.all, nil
 }
 
-// page is one request. Every list of an API server bears a resourceVersion; JSON of anybody else is read as
-// an empty list.
-func (v *Volumes) page(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+// handleList collects handles page by page, so that what else is in PersistentVolumes need not stay in memory.
+type handleList struct {
+	of  *Volumes
+	all map[string]bool
+}
+
+// page is one request, and gives back a list without its items, to be continued. A list that begins, also one
+// that begins anew because its continuation has expired, is of another moment than what was collected before.
+// Every list of an API server bears a resourceVersion; JSON of anybody else is read as an empty list.
+func (h *handleList) page(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	list, err := v.client.core.PersistentVolumes().List(ctx, options)
-	if err == nil && list.ResourceVersion == "" {
-		err = errors.New("the answer of " + v.client.host + " is no list of an API server")
+	list, err := h.of.client.core.PersistentVolumes().List(ctx, options)
+	if err != nil {
+		return nil, err
 	}
-	return list, err
+	if list.ResourceVersion == "" {
+		return nil, errors.New("the answer of " + h.of.client.host + " is no list of an API server")
+	}
+	if options.Continue == "" {
+		h.all = map[string]bool{}
+	}
+	for _, pv := range list.Items {
+		if source := pv.Spec.CSI; source != nil {
+			h.all[source.VolumeHandle] = true
+		}
+	}
+	list.Items = nil
+	return list, nil
 }
 
 // same fails unless the API server is of the cluster.

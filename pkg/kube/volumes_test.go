@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
@@ -146,6 +147,37 @@ func TestAPageThatHasExpiredLosesNothing(t *testing.T) {
 	s.Answer(kubetest.PVsPath, onPage(1, expired))
 	if got, err := volumes.Handles(t.Context()); err != nil || len(got) != 1001 {
 		t.Errorf("%d handles, %v", len(got), err)
+	}
+}
+
+// What was on a page of the state that has expired may be gone in the one that is listed then.
+func TestAListThatBeginsAnewForgetsWhatCameBefore(t *testing.T) {
+	s, volumes := clusterWith(t)
+	first, later := kubetest.PVs(manyPVs(1001)...), kubetest.PVs(pvOf("rds.csi.srvlab.io", "rds/v1000"), pvOf("rds.csi.srvlab.io", "rds/new"))
+	asked := 0
+	s.Answer(kubetest.PVsPath, func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		switch asked {
+		case 1:
+			first(w, r)
+		case 2:
+			expired(w, r)
+		default:
+			later(w, r)
+		}
+	})
+	got, err := volumes.Handles(t.Context())
+	if keys := slices.Sorted(maps.Keys(got)); err != nil || asked != 3 || !slices.Equal(keys, []string{"rds/new", "rds/v1000"}) {
+		t.Errorf("%d requests, got %.80q, %v", asked, keys, err)
+	}
+}
+
+func TestPersistentVolumesAreNotKept(t *testing.T) {
+	_, volumes := clusterWith(t, manyPVs(3)...)
+	found := handleList{of: volumes}
+	page, err := found.page(t.Context(), metav1.ListOptions{})
+	if err != nil || len(found.all) != 3 || meta.LenList(page) != 0 {
+		t.Errorf("%d handles, and %d items kept, %v", len(found.all), meta.LenList(page), err)
 	}
 }
 

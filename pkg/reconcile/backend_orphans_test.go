@@ -20,11 +20,13 @@ type answer func() (map[string]bool, error)
 
 func (a answer) Handles(context.Context) (map[string]bool, error) { return a() }
 
+const ours = "csi-0123456789abcdef0123456789ab"
+
 // withVolumes is an array with a volume of the cluster, one of another cluster and one of nobody.
 func withVolumes(t *testing.T) *rdssim.Array {
 	t.Helper()
 	sim := start(t, rdssim.Options{Dir: filepath.Join(t.TempDir(), "array"), Pools: []rdssim.Pool{{Name: "pool", FS: "xfs", Size: 1 << 30}}})
-	for slot, comment := range map[string]string{"ours": "rds-csi cluster=c1 pvc=a/b pv=c -- rds-csi free", "theirs": "rds-csi cluster=c2 pvc=a/b pv=c -- rds-csi free", "mine": ""} {
+	for slot, comment := range map[string]string{ours: "rds-csi cluster=c1 pvc=a/b pv=c -- rds-csi free", "theirs": "rds-csi cluster=c2 pvc=a/b pv=c -- rds-csi free", "mine": ""} {
 		out := sim.Run(t.Context(), `/disk add type=file slot="`+slot+`" file-path="/pool/`+slot+`.img" file-size=1M comment="`+comment+`"`)
 		if strings.TrimSpace(out) != "" {
 			t.Fatal(out)
@@ -38,7 +40,7 @@ func TestBackendTellsOrphansWhereTheyAreKnown(t *testing.T) {
 		answer answer
 		known  bool
 	}{
-		"its volume has one":                     {func() (map[string]bool, error) { return map[string]bool{"rds/ours": true}, nil }, true},
+		"its volume has one":                     {func() (map[string]bool, error) { return map[string]bool{"rds/" + ours: true}, nil }, true},
 		"its volume may have lost it, or be new": {func() (map[string]bool, error) { return nil, nil }, false},
 		"nobody tells":                           {func() (map[string]bool, error) { return nil, errors.New("away") }, false},
 	} {

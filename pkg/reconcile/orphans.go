@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -10,7 +9,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/rds"
 	"git.srvlab.io/whiskey/rds-csi-driver/telemetry"
 )
@@ -22,13 +20,13 @@ const (
 	// looksInGrace is how often PersistentVolumes are listed in the grace period, as far as there are looks at
 	// the array: each list costs the API server all of them.
 	looksInGrace = 5
+	// mostBetweenLists keeps the count fresh where the grace period is long.
+	mostBetweenLists = 5 * time.Minute
 	// handlesTimeout bounds one list of all pages.
 	handlesTimeout = 30 * time.Second
 	// orphansAge is for how long a count counts beyond the time of the next list: an array that is looked at
 	// no more, or an API server that hangs, leaves none.
 	orphansAge = lookInterval + lookTimeout + handlesTimeout
-	// namedOrphans is how many are named in the log after one look. The others follow with the next.
-	namedOrphans = 10
 )
 
 // VolumeHandles are those of the cluster's PersistentVolumes, at a moment after the call. What may not be all of
@@ -54,9 +52,9 @@ type Orphans struct {
 	listed  chan listing
 	counted atomic.Pointer[count] // nil: not known
 	// of Run alone:
-	seen  unclaimed
-	next  time.Time    // when PersistentVolumes are to be listed again
-	cause fault.Reason // why the last list failed, to say it once
+	seen unclaimed
+	next time.Time // when PersistentVolumes are to be listed again
+	log  orphanLog
 }
 
 // listing is what the array has of the cluster.
@@ -76,11 +74,17 @@ func NewOrphans(c OrphansConfig) *Orphans {
 	return &Orphans{
 		cfg: c, listed: make(chan listing, 1),
 		seen: unclaimed{grace: c.Grace, most: lasts(c.Grace)},
+		log:  orphanLog{to: c.Log, array: c.Array},
 	}
 }
 
+// betweenLists is how long PersistentVolumes are not listed again.
+func betweenLists(grace time.Duration) time.Duration {
+	return min(grace/looksInGrace, mostBetweenLists)
+}
+
 // lasts is how long a count counts, and how far back a look can speak for.
-func lasts(grace time.Duration) time.Duration { return grace/looksInGrace + orphansAge }
+func lasts(grace time.Duration) time.Duration { return betweenLists(grace) + orphansAge }
 
 // Compare takes the volumes that the array has now. It never blocks; an earlier listing that nobody came to
 // look at is replaced. One goroutine calls it.
@@ -113,15 +117,15 @@ func (o *Orphans) look(ctx context.Context, l listing) {
 	if ctx.Err() != nil {
 		return
 	}
-	o.report(err)
+	o.log.listed(time.Now(), err)
 	if err != nil {
 		o.counted.Store(nil)
 		return
 	}
-	o.next = l.at.Add(o.cfg.Grace / looksInGrace)
-	o.seen.look(l.at, withoutHandle(l.volumes, handles))
+	o.next = l.at.Add(betweenLists(o.cfg.Grace))
+	o.log.ended(o.seen.look(l.at, withoutHandle(l.volumes, handles)), l.volumes)
 	found, known := o.seen.orphans()
-	o.name(found)
+	o.log.name(l.at, found)
 	if !known {
 		o.counted.Store(nil)
 		return
@@ -130,13 +134,14 @@ func (o *Orphans) look(ctx context.Context, l listing) {
 }
 
 // withoutHandle are the volumes that no handle names, by their slot alone: the array may have had another name,
-// and hand-written PersistentVolumes name none. A slot is drawn from cluster and name, so none else has it.
+// and hand-written PersistentVolumes name none. A slot is drawn from cluster and name, so none else has it. What
+// bears the mark in a slot of another form is no volume that CreateVolume made: DeleteVolume would refuse it.
 func withoutHandle(volumes []rds.Volume, handles map[string]bool) []rds.Volume {
 	named := map[string]bool{}
 	for handle := range handles {
 		named[handle[strings.LastIndexByte(handle, '/')+1:]] = true
 	}
-	return slices.DeleteFunc(slices.Clone(volumes), func(v rds.Volume) bool { return named[v.Slot] })
+	return slices.DeleteFunc(slices.Clone(volumes), func(v rds.Volume) bool { return named[v.Slot] || !rds.OwnSlot(v.Slot) })
 }
 
 func (o *Orphans) handles(ctx context.Context) (map[string]bool, error) {
@@ -146,33 +151,6 @@ func (o *Orphans) handles(ctx context.Context) (map[string]bool, error) {
 	handles, err := o.cfg.Handles.Handles(ctx)
 	span.End(err)
 	return handles, err
-}
-
-// report says once why the orphans are not known, and that they are again.
-func (o *Orphans) report(err error) {
-	switch {
-	case err == nil && o.cause != "":
-		o.cfg.Log.Info("Kubernetes tells again which volumes have a PersistentVolume")
-		o.cause = ""
-	case err != nil && o.cause != fault.ReasonOf(err):
-		o.cause = fault.ReasonOf(err)
-		o.cfg.Log.Warn("Kubernetes does not tell which volumes have a PersistentVolume: volumes that nobody has any more are not counted (rds_csi_volumes{state=\"orphan\"})",
-			zap.Error(err))
-	}
-}
-
-// name says once of each orphan which it is.
-func (o *Orphans) name(found []*suspect) {
-	found = slices.DeleteFunc(slices.Clone(found), func(s *suspect) bool { return s.told })
-	slices.SortFunc(found, func(a, b *suspect) int { return cmp.Compare(a.volume.Slot, b.volume.Slot) })
-	for _, s := range found[:min(len(found), namedOrphans)] {
-		s.told = true
-		v := s.volume
-		o.cfg.Log.Warn("a volume on the array has no PersistentVolume, and nothing removes it; where that was deleted to keep the data (reclaim policy Retain) it is as it should be. "+
-			"How to use the volume again, or delete it: docs/runbooks/RDSCSIOrphanVolumes.md",
-			zap.String("volume_id", o.cfg.Array+"/"+v.Slot), zap.Uint64("size_bytes", v.Size), zap.String("made_for_pv", v.Record.PV),
-			zap.String("made_for_pvc", v.Record.PVC), zap.String("held_by", strings.Join(v.Record.Holders, ",")))
-	}
 }
 
 // Count is how many orphans there are; nil: that is not known. It never blocks.

@@ -27,9 +27,10 @@ type world struct {
 	stop func()
 
 	mu      sync.Mutex
-	array   []string        // the slots of its volumes
+	array   []string        // the names that its volumes were made under
+	items   []rds.Volume    // what else there is with the cluster's mark
 	away    bool            // the array
-	handles map[string]bool // in PersistentVolumes
+	handles map[string]bool // in PersistentVolumes, with those names instead of slots
 	err     error           // of the API server
 	hangs   bool            // the API server
 	onList  func()          // what happens between a look at the array and the list
@@ -57,7 +58,8 @@ func (w *world) Handles(ctx context.Context) (map[string]bool, error) {
 	}
 	all := map[string]bool{}
 	for handle := range w.handles {
-		all[handle] = true
+		array, name, _ := strings.Cut(handle, "/")
+		all[array+"/"+slotOf(name)] = true
 	}
 	return all, w.err
 }
@@ -65,14 +67,21 @@ func (w *world) Handles(ctx context.Context) (map[string]bool, error) {
 func (w *world) looked() (volumes []rds.Volume, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, slot := range w.array {
-		volumes = append(volumes, rds.Volume{Slot: slot, Size: 4096, Record: rds.Record{Cluster: "c", PVC: "default/of-" + slot, PV: "pv-" + slot}})
+	for _, name := range w.array {
+		volumes = append(volumes, rds.Volume{Slot: slotOf(name), Size: 4096, Record: rds.Record{Cluster: "c", PVC: "default/of-" + name, PV: "pv-" + name}})
 	}
-	return volumes, !w.away
+	return append(volumes, w.items...), !w.away
 }
+
+func slotOf(name string) string { return rds.Slot("c", name) }
 
 // beginWorld starts with volumes on the array and with handles, and the default grace. It has looked once.
 func beginWorld(t *testing.T, array []string, handles ...string) *world {
+	t.Helper()
+	return beginWithGrace(t, DefaultOrphanGrace, array, handles...)
+}
+
+func beginWithGrace(t *testing.T, grace time.Duration, array []string, handles ...string) *world {
 	t.Helper()
 	core, logs := observer.New(zap.InfoLevel)
 	w := &world{logs: logs, array: array, handles: map[string]bool{}}
@@ -80,7 +89,7 @@ func beginWorld(t *testing.T, array []string, handles ...string) *world {
 		w.handles[handle] = true
 	}
 	w.Orphans = NewOrphans(OrphansConfig{
-		Handles: w, Array: "rds", Grace: DefaultOrphanGrace, Tracer: telemetry.NewTracer(noop.NewTracerProvider()), Log: zap.New(core),
+		Handles: w, Array: "rds", Grace: grace, Tracer: telemetry.NewTracer(noop.NewTracerProvider()), Log: zap.New(core),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -120,10 +129,10 @@ func (w *world) warnings(text string) int {
 
 const (
 	unknown = -1
-	// betweenLists is the longest time from one list to the next.
-	betweenLists = DefaultOrphanGrace/looksInGrace + lookInterval
-	named        = "has no PersistentVolume"
-	untold       = "does not tell which volumes"
+	// untilListed is the longest time from one list to the next.
+	untilListed = DefaultOrphanGrace/looksInGrace + lookInterval
+	named       = "has no PersistentVolume"
+	untold      = "does not tell which volumes"
 )
 
 func TestAVolumeThatLosesItsPersistentVolumeIsAnOrphan(t *testing.T) {
@@ -134,7 +143,7 @@ func TestAVolumeThatLosesItsPersistentVolumeIsAnOrphan(t *testing.T) {
 		w.set(func() { delete(w.handles, "rds/b") })
 		after(DefaultOrphanGrace - time.Second)
 		w.counts(t, "within the grace", 0)
-		after(2 * betweenLists)
+		after(2 * untilListed)
 		w.counts(t, "after it", 1)
 		after(5 * time.Hour)
 		w.counts(t, "hours later", 1)
@@ -142,13 +151,13 @@ func TestAVolumeThatLosesItsPersistentVolumeIsAnOrphan(t *testing.T) {
 			t.Errorf("named %d times", n)
 		}
 		line := fmt.Sprint(w.logs.FilterMessageSnippet(named).All()[0].ContextMap())
-		for _, want := range []string{"volume_id:rds/b", "made_for_pvc:default/of-b", "made_for_pv:pv-b"} {
+		for _, want := range []string{"volume_id:rds/" + slotOf("b"), "made_for_pvc:default/of-b", "made_for_pv:pv-b"} {
 			if !strings.Contains(line, want) {
 				t.Errorf("the log does not say %s: %s", want, line)
 			}
 		}
 		w.set(func() { w.handles["rds/b"] = true })
-		after(betweenLists)
+		after(untilListed)
 		w.counts(t, "when it has one again", 0)
 	})
 }
@@ -172,7 +181,7 @@ func TestAfterAStartOrphansAreNotKnownUntilTheyAreProven(t *testing.T) {
 					after(DefaultOrphanGrace / looksInGrace)
 				}
 				w.set(func() { tt.change(w) })
-				after(2 * betweenLists)
+				after(2 * untilListed)
 				w.counts(t, "in the end", tt.want)
 			})
 		})
@@ -185,9 +194,9 @@ func TestWhatCannotBeListedLeavesNoCount(t *testing.T) {
 		after      time.Duration // it is not known any more
 		said       int
 	}{
-		"the API server fails": {func(w *world) { w.err = errors.New("no") }, func(w *world) { w.err = nil }, betweenLists, 1},
-		"the API server hangs": {func(w *world) { w.hangs = true }, func(w *world) { w.hangs = false }, betweenLists + handlesTimeout, 1},
-		"the array is away":    {func(w *world) { w.away = true }, func(w *world) { w.away = false }, betweenLists + lookTimeout + handlesTimeout + time.Second, 0},
+		"the API server fails": {func(w *world) { w.err = errors.New("no") }, func(w *world) { w.err = nil }, untilListed, 1},
+		"the API server hangs": {func(w *world) { w.hangs = true }, func(w *world) { w.hangs = false }, untilListed + handlesTimeout, 1},
+		"the array is away":    {func(w *world) { w.away = true }, func(w *world) { w.away = false }, untilListed + lookTimeout + handlesTimeout + time.Second, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -225,14 +234,14 @@ func TestAVolumeMadeWhileTheAPIServerWasAwayHasItsGrace(t *testing.T) {
 		w := beginWorld(t, []string{"a"}, "rds/a")
 		defer w.stop()
 		w.set(func() { w.array = append(w.array, "new") })
-		after(betweenLists)
+		after(untilListed)
 		w.set(func() { w.err = errors.New("away") })
 		after(time.Hour)
 		w.set(func() { w.err = nil })
 		after(DefaultOrphanGrace / 2)
 		w.counts(t, "after an hour", unknown)
 		w.set(func() { w.handles["rds/new"] = true })
-		after(betweenLists)
+		after(untilListed)
 		w.counts(t, "when it has one", 0)
 		if n := w.warnings(named); n != 0 {
 			t.Errorf("named %d times", n)
@@ -291,6 +300,174 @@ func TestManyOrphansAreNamedAFewAtATimeAndEachOnce(t *testing.T) {
 		}
 		if len(seen) != 25 {
 			t.Errorf("%d volumes were named", len(seen))
+		}
+	})
+}
+
+// A volume of the figure that goes on can be found in the log of the last day, however old it is.
+func TestOrphansThatRemainAreNamedOnceADay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var names []string
+		for i := range 25 {
+			names = append(names, fmt.Sprint("v", i))
+		}
+		w := beginWorld(t, names)
+		defer w.stop()
+		after(nameAgain)
+		for day := range 5 {
+			if n := w.warnings(named); n != (day+1)*len(names) {
+				t.Errorf("day %d: named %d times", day, n)
+			}
+			after(DefaultOrphanGrace + 4*untilListed)
+			before := w.logs.Len()
+			after(nameAgain - DefaultOrphanGrace - 4*untilListed)
+			if n := w.logs.Len(); n != before {
+				t.Errorf("day %d: %d lines after all were named", day, n-before)
+			}
+		}
+	})
+}
+
+func TestThoseThatWereNeverNamedComeFirst(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	now := time.Now()
+	var found []*suspect
+	for i := range 3 * namedOrphans {
+		found = append(found, &suspect{volume: rds.Volume{Slot: fmt.Sprintf("old-%02d", i)}, named: now.Add(-nameAgain)})
+	}
+	found = append(found, &suspect{volume: rds.Volume{Slot: "the-new-one"}}, &suspect{volume: rds.Volume{Slot: "told"}, named: now.Add(time.Second - nameAgain)})
+	l := orphanLog{to: zap.New(core), array: "rds"}
+	l.name(now, found)
+	if all := logs.All(); len(all) != namedOrphans || all[0].ContextMap()["volume_id"] != "rds/the-new-one" {
+		t.Errorf("%d lines: %v", len(all), all)
+	}
+	l.name(now, found)
+	l.name(now, found)
+	l.name(now, found)
+	l.name(now, found)
+	if n := logs.Len(); n != 3*namedOrphans+1 {
+		t.Errorf("%d lines in the end", n)
+	}
+}
+
+// Else somebody who reads what was named gives a volume a second PersistentVolume, and deletes it with that.
+func TestTheEndOfAnOrphanIsSaidIfItWasNamed(t *testing.T) {
+	const again, gone = "has a PersistentVolume again", "is gone from the array"
+	for name, tt := range map[string]struct {
+		wait        time.Duration
+		change      func(w *world)
+		again, gone int
+	}{
+		"it has one again":         {2 * DefaultOrphanGrace, func(w *world) { w.handles["rds/a"] = true }, 1, 0},
+		"it is gone":               {2 * DefaultOrphanGrace, func(w *world) { w.array = []string{"b"} }, 0, 1},
+		"one that was not named":   {DefaultOrphanGrace / 2, func(w *world) { w.handles["rds/a"] = true }, 0, 0},
+		"one that never was named": {DefaultOrphanGrace / 2, func(w *world) { w.array = []string{"b"} }, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := beginWorld(t, []string{"a", "b"}, "rds/b")
+				defer w.stop()
+				after(tt.wait)
+				w.set(func() { tt.change(w) })
+				after(time.Hour)
+				if a, g := w.logs.FilterMessageSnippet(again), w.logs.FilterMessageSnippet(gone); a.Len() != tt.again || g.Len() != tt.gone {
+					t.Errorf("said %d times that it has one again, %d times that it is gone", a.Len(), g.Len())
+				}
+				for _, line := range append(w.logs.FilterMessageSnippet(again).All(), w.logs.FilterMessageSnippet(gone).All()...) {
+					if id := line.ContextMap()["volume_id"]; id != "rds/"+slotOf("a") {
+						t.Errorf("said of %v", id)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAnAPIServerThatChangesToAndFroDoesNotFillTheLog(t *testing.T) {
+	away, broken, another := fault.Errorf("", fault.Unavailable, "away"), fault.Errorf("", fault.Internal, "broken"), fault.Errorf("", fault.Precondition, "another cluster")
+	for name, tt := range map[string]struct {
+		answers []error // in turn, one minute each
+		most    int     // lines in 2 hours
+		least   int
+	}{
+		"always away":              {[]error{away}, 1, 1},
+		"away, and broken":         {[]error{away, broken}, 1, 1},
+		"well, and away":           {[]error{away, nil}, 12, 2},
+		"well, and away for long":  {[]error{away, away, away, broken, nil, nil, nil, nil}, 12, 10},
+		"another cluster's for 20": {append(slices.Repeat([]error{another}, 20), slices.Repeat([]error{away}, 100)...), 2, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := beginWithGrace(t, time.Minute, []string{"a"}, "rds/a")
+				defer w.stop()
+				for i := range 120 {
+					w.set(func() { w.err = tt.answers[i%len(tt.answers)] })
+					after(time.Minute)
+				}
+				lines := w.logs.All()
+				if len(lines) < tt.least || len(lines) > tt.most {
+					t.Errorf("%d lines, want %d to %d", len(lines), tt.least, tt.most)
+				}
+				for i := 1; i < len(lines); i++ {
+					if pause := lines[i].Time.Sub(lines[i-1].Time); pause < listsSaid || lines[i].Message == lines[i-1].Message && lines[i].Level == zap.InfoLevel {
+						t.Errorf("line %d after %s: %s", i, pause, lines[i].Message)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestALongGraceLeavesTheCountFresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const grace = 24 * time.Hour
+		w := beginWithGrace(t, grace, []string{"a", "b"}, "rds/a", "rds/b")
+		defer w.stop()
+		w.set(func() { delete(w.handles, "rds/b") })
+		after(grace - time.Minute)
+		w.counts(t, "within the grace", 0)
+		after(2*mostBetweenLists + lookInterval)
+		w.counts(t, "after it", 1)
+		w.set(func() { w.handles["rds/b"] = true })
+		after(mostBetweenLists + lookInterval)
+		w.counts(t, "when it has one again", 0)
+		w.set(func() { w.away = true })
+		after(mostBetweenLists + 3*lookInterval)
+		w.counts(t, "when the array was away for some minutes", unknown)
+	})
+}
+
+func TestWithAShortGraceNewVolumesLeaveTheCountKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := beginWithGrace(t, time.Second, []string{"a"}, "rds/a")
+		defer w.stop()
+		for i := range 30 { // each has its PersistentVolume before the next look
+			name := fmt.Sprint("v", i)
+			w.set(func() { w.array = append(w.array, name) })
+			after(lookInterval)
+			w.counts(t, "with a new volume", 0)
+			w.set(func() { w.handles["rds/"+name] = true })
+		}
+		w.set(func() { w.array = append(w.array, "orphan") })
+		after(2 * lookInterval)
+		w.counts(t, "with one that stays without", 1)
+	})
+}
+
+// DeleteVolume refuses them, and of a snapshot no PersistentVolume can be made.
+func TestWhatIsInNoSlotOfAVolumeIsNoOrphan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := beginWorld(t, []string{"a"}, "rds/a")
+		defer w.stop()
+		w.set(func() {
+			for _, slot := range []string{"snp-0123456789abcdef0123456789ab", "renamed", slotOf("a") + "-copy"} {
+				w.items = append(w.items, rds.Volume{Slot: slot, Record: rds.Record{Cluster: "c"}})
+			}
+		})
+		after(time.Hour)
+		w.counts(t, "an hour later", 0)
+		if n := w.warnings(named); n != 0 {
+			t.Errorf("named %d times", n)
 		}
 	})
 }
