@@ -26,14 +26,22 @@ func (h *Host) Find(ctx context.Context, nqn, hostNQN string) (Device, error) {
 // still does, is there, no smaller, and behind a live controller. While it is held, its number and its
 // subsystem are its own, so that less has to be read than to find it (facts/nvme.md §4 rule 1).
 func (h *Host) Still(ctx context.Context, nqn, hostNQN string, d Device) error {
-	if ctx.Err() != nil { // sysfs answers all the same, and the caller would go on
-		return fault.E("find "+nqn, ended(ctx, fault.Timeout), context.Cause(ctx))
+	if err := wanted(ctx, nqn); err != nil {
+		return err
 	}
 	if h.tree.shows(d, nqn, hostNQN) {
 		return nil
 	}
 	now, err := h.Find(ctx, nqn, hostNQN) // by another path, or it says what is wrong
 	return stillSame(d, now, err)
+}
+
+// wanted fails after the end of ctx: sysfs answers all the same, and the caller would go on.
+func wanted(ctx context.Context, nqn string) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return fault.E("find "+nqn, ended(ctx, fault.Timeout), context.Cause(ctx))
 }
 
 // shows is false also where that cannot be told. A head can outlive its last path (delayed_removal_secs), so

@@ -181,6 +181,9 @@ func (l *Loop) Find(ctx context.Context, nqn, hostNQN string) (Device, error) {
 
 // Still is nil while d is what is attached under that NQN and host NQN.
 func (l *Loop) Still(ctx context.Context, nqn, hostNQN string, d Device) error {
+	if err := wanted(ctx, nqn); err != nil {
+		return err
+	}
 	now, err := l.Find(ctx, nqn, hostNQN)
 	return stillSame(d, now, err)
 }
