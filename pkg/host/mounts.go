@@ -116,26 +116,11 @@ func (*Mounts) Unmount(target string) error {
 // Table reads /proc/self/mountinfo: in the order of mounting, so that of several mounts at one
 // path the last is on top.
 func (*Mounts) Table() ([]MountPoint, error) {
-	text, err := readAtOnce("/proc/self/mountinfo")
+	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
-	return parseMounts(text, nodeNumber)
-}
-
-// tableBytes holds the mount table of a node with some hundred mounts.
-const tableBytes = 64 << 10
-
-// readAtOnce reads a file of /proc, whose size nobody knows before, in pieces as large as the kernel gives them.
-func readAtOnce(path string) (*bytes.Buffer, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text := bytes.NewBuffer(make([]byte, 0, tableBytes))
-	_, err = text.ReadFrom(f)
-	return text, err
+	return parseMounts(bytes.NewReader(text), nodeNumber)
 }
 
 // parseMounts reads mountinfo; number tells the device number of a device node.
