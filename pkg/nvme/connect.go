@@ -115,27 +115,21 @@ func (h *Host) attach(ctx context.Context, t Target, p Portal, number int, wake 
 	if err != nil {
 		return Device{}, false, h.rollback(ctx, s, err)
 	}
+	if s.attempt != nil { // here, since the kernel is not done with the device
+		h.reportGranted(ctx, s.controller, t.Options)
+	}
 	d, shared, err := h.awaitDevice(ctx, t, p, s.controller, wake)
 	if err != nil {
 		return Device{}, false, h.rollback(ctx, s, err)
 	}
 	h.release(ctx, s, true)
 	d.Adopted = s.attempt == nil
-	h.settleIn(ctx, t, d, shared)
+	if shared && t.Fenced {
+		if err := h.keepHead(ctx, d); err != nil { // it can be used without
+			h.logFailure(ctx, "make the kernel keep "+d.Path+" for a while after its controller", err)
+		}
+	}
 	return d, shared, nil
-}
-
-// settleIn does for a device that is there what it can be used without.
-func (h *Host) settleIn(ctx context.Context, t Target, d Device, shared bool) {
-	if !d.Adopted {
-		h.reportGranted(ctx, d.Controller, t.Options)
-	}
-	if !shared || !t.Fenced {
-		return
-	}
-	if err := h.keepHead(ctx, d); err != nil {
-		h.logFailure(ctx, "make the kernel keep "+d.Path+" for a while after its controller", err)
-	}
 }
 
 // addPaths connects the portals of a multipath volume after the first tried. The volume is usable

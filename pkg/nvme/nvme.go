@@ -119,7 +119,7 @@ func New(cfg Config) (*Host, error) {
 	c := &calls{attrs: cfg.Attributes, blocks: cfg.Devices}
 	return &Host{
 		hostNQN: cfg.HostNQN, connect: cfg.ConnectTimeout, device: cfg.DeviceTimeout,
-		dialer:  net.Dialer{Timeout: predialTimeout},
+		dialer:  net.Dialer{Timeout: predialTimeout, KeepAlive: -1}, // it is closed at once
 		fabrics: cfg.Fabrics,
 		modules: modules{fabricsPath: fabricsPath(cfg.Dev), programs: cfg.Runner},
 		tree:    tree{sys: cfg.Sys, dev: cfg.Dev, attrs: cfg.Attributes, calls: c},
