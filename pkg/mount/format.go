@@ -104,7 +104,7 @@ func (m *Mounter) confirmFormat(ctx context.Context, r FormatRequest, device hos
 	if err != nil {
 		return false, fault.E("look at the new file system", fault.Unavailable, err)
 	}
-	head, err := m.head(ctx, r.Device, device, info.Size)
+	head, err := m.head(ctx, r, device, info.Size)
 	if err != nil {
 		return false, fault.Wrap("look at the new file system", err)
 	}
@@ -121,12 +121,16 @@ func (m *Mounter) confirmFormat(ctx context.Context, r FormatRequest, device hos
 	return false, nil
 }
 
-// head reads the first lookBytes of a device, or all of a smaller one.
-func (m *Mounter) head(ctx context.Context, path string, device host.Device, size uint64) ([]byte, error) {
+// head is the first lookBytes of a device, or all of a smaller one. What recognise does not look at was not
+// read, and is zero.
+func (m *Mounter) head(ctx context.Context, r FormatRequest, device host.Device, size uint64) ([]byte, error) {
 	head := make([]byte, min(lookBytes, size))
-	err := m.onDevice(ctx, path, func() error {
-		if n, err := device.ReadAt(head, 0); n < len(head) {
-			return fmt.Errorf("read the first %d bytes: got %d: %w", len(head), n, err)
+	err := m.onDevice(ctx, r.Device, func() error {
+		for _, at := range clip(lookedAt(r.FSType), uint64(len(head))) {
+			piece := head[at.off:][:at.len]
+			if n, err := device.ReadAt(piece, int64(at.off)); n < len(piece) {
+				return fmt.Errorf("read %d bytes at %d: got %d: %w", len(piece), at.off, n, err)
+			}
 		}
 		return nil
 	})

@@ -57,7 +57,7 @@ func (p *proof) prove(ctx context.Context) (host.Device, error) {
 // look is done when the wanted file system is there, and nil when nothing was ever written.
 func (p *proof) look(ctx context.Context, device host.Device, info host.BlockInfo) (done bool, err error) {
 	if p.r.Blank { // this driver made the volume: nearly always it has what is asked for, or nothing
-		head, err := p.m.head(ctx, p.r.Device, device, info.Size)
+		head, err := p.m.head(ctx, p.r, device, info.Size)
 		if c, ok := recognise(head, p.r.FSType, info.Size); err == nil && ok {
 			p.found, p.outcome = p.r.FSType, FormatOutcome{Clean: c.clean, Full: true}
 			return true, nil

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"os"
@@ -132,6 +133,21 @@ func TestOneWrongByteInASuperblockIsSeen(t *testing.T) {
 				t.Errorf("%s with a wrong byte at %d is recognised", fsType, off)
 			}
 			head[off] ^= 0x10
+		}
+	}
+}
+
+// head reads only what recognise looks at.
+func TestWhatIsNotLookedAtMakesNoDifference(t *testing.T) {
+	for _, fsType := range FSTypes() {
+		whole := made(t, fsType)
+		head := bytes.Repeat([]byte{0xa5}, len(whole))
+		for _, r := range lookedAt(fsType) {
+			copy(head[r.off:][:r.len], whole[r.off:])
+		}
+		want, _ := recognise(whole, fsType, imageBytes)
+		if got, ok := recognise(head, fsType, imageBytes); !ok || got != want {
+			t.Errorf("%s with other bytes where nobody looks: %+v, %v, want %+v", fsType, got, ok, want)
 		}
 	}
 }
