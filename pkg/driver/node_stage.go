@@ -79,7 +79,6 @@ type staging struct {
 	full       bool        // this call found that the file system fills the device
 	unsaved    bool        // the record knows the device, but not yet on the disk
 	held       atomic.Bool // this call holds the device open
-	proven     atomic.Bool // whose device it is was asked meanwhile
 }
 
 // run stages the volume. repeat tells that it was staged already. After a final error nothing

@@ -78,15 +78,13 @@ func (s *staging) growth(dev nvme.Device, mountpoint string) mount.GrowRequest {
 // live asks again whether the device is still the one that was connected: the kernel gives names
 // and numbers of devices that went away to others.
 //
-// While this call holds the device, whose it is has to be found out once: then only that it still lives.
+// While this call holds the device, it is enough to look where it was.
 func (s *staging) live(dev nvme.Device) mount.Alive {
 	return func(ctx context.Context) error {
-		if s.held.Load() && s.proven.Load() {
+		if s.held.Load() {
 			return s.conn.Still(ctx, s.record.NQN, s.record.HostNQN, dev)
 		}
-		err := s.node.alive(ctx, s.record, dev, s.attachment.size)
-		s.proven.Store(err == nil && s.held.Load())
-		return err
+		return s.node.alive(ctx, s.record, dev, s.attachment.size)
 	}
 }
 

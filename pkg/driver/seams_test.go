@@ -77,7 +77,9 @@ func (s fabricsSeam) Create(options string) (string, error) {
 
 type attributesSeam struct{ m *machine }
 
-func (s attributesSeam) Read(path string) (string, error) { return s.m.nvme.Read(path) }
+func (s attributesSeam) Read(dir *host.Directory, name string) (string, error) {
+	return s.m.nvme.Read(dir, name)
+}
 
 func (s attributesSeam) Write(path, value string) error {
 	attr := filepath.Base(path)

@@ -59,18 +59,19 @@ func TestFabricsKeepsTheErrno(t *testing.T) {
 }
 
 func TestAttributes(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "state")
 	var attrs host.Attributes
 	if err := attrs.Write(path, "1"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("write to a missing attribute: %v", err)
 	}
-	if _, err := attrs.Read(path); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := attrs.Read(opened(t, dir), "state"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("read of a missing attribute: %v", err)
 	}
 	if err := os.WriteFile(path, []byte("live\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := attrs.Read(path); err != nil || got != "live" {
+	if got, err := attrs.Read(opened(t, dir), "state"); err != nil || got != "live" {
 		t.Errorf("read %q, %v", got, err)
 	}
 	if err := attrs.Write(path, "dead"); err != nil {

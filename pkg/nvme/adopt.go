@@ -2,6 +2,7 @@ package nvme
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -35,15 +36,21 @@ func (h *Host) adopt(ctx context.Context, t Target, p Portal, name string, wake 
 // goes first, as the kernel keeps ctrl_loss_tmo as a number of reconnects. Kernels that lack
 // an attribute have nothing to set.
 func (h *Host) tune(ctx context.Context, name string, o Options) error {
-	dir := filepath.Join(h.tree.sys, "class/nvme", name)
+	dir, err := open(h.tree.controllerDir(name))
+	if errors.Is(err, errGone) {
+		return nil // who waits for its device finds that out
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
 	for _, a := range []struct {
 		name  string
 		value int
 	}{
 		{"reconnect_delay", o.ReconnectDelay}, {"ctrl_loss_tmo", o.CtrlLossTmo}, {"fast_io_fail_tmo", o.FastIOFailTmo},
 	} {
-		path := filepath.Join(dir, a.name)
-		now, err := h.tree.attrs.Read(path)
+		now, err := h.tree.attrs.Read(dir, a.name)
 		if vanished(err) || a.value == 0 {
 			continue
 		}
@@ -53,7 +60,7 @@ func (h *Host) tune(ctx context.Context, name string, o Options) error {
 		if now == timeoutText(a.value) {
 			continue
 		}
-		if err := h.calls.write(ctx, path, strconv.Itoa(a.value)); err != nil {
+		if err := h.calls.write(ctx, filepath.Join(dir.Path(), a.name), strconv.Itoa(a.value)); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +45,18 @@ func gone(dir string, err error) error {
 	return err
 }
 
+// open opens the directory of a device, errGone where there is none.
+func open(path string) (*host.Directory, error) {
+	dir, err := host.OpenDirectory(path)
+	return dir, gone(path, err)
+}
+
+// openBelow is open for the directory of a device in that of its parent.
+func openBelow(parent *host.Directory, name string) (*host.Directory, error) {
+	dir, err := parent.Open(name)
+	return dir, gone(filepath.Join(parent.Path(), name), err)
+}
+
 // The kernel makes a device's directory a moment before its attributes and removes it a moment
 // after (drivers/base/core.c, device_add and device_del). That takes microseconds.
 const (
@@ -49,14 +65,18 @@ const (
 )
 
 // attribute reads an attribute that every device of this kind has. It is errGone only where the
-// device is gone; an attribute that stays missing is as unknown as one that cannot be read.
-func attribute(attrs attributes, dir, name string) (string, error) {
+// device is gone, its name given to another perhaps; an attribute that stays missing is as unknown as
+// one that cannot be read.
+func attribute(attrs attributes, dir *host.Directory, name string) (string, error) {
 	for try := 1; ; try++ {
-		text, err := attrs.Read(filepath.Join(dir, name))
-		if err == nil {
-			return text, nil
+		text, err := attrs.Read(dir, name)
+		if err == nil || !vanished(err) {
+			return text, err
 		}
-		if err = gone(dir, err); errors.Is(err, errGone) || !vanished(err) || try == attributeTries {
+		if there, atErr := dir.At(dir.Path()); atErr == nil && !there {
+			return "", fmt.Errorf("%w: %w", errGone, err)
+		}
+		if try == attributeTries {
 			return "", err
 		}
 		time.Sleep(attributePause)
@@ -64,7 +84,7 @@ func attribute(attrs attributes, dir, name string) (string, error) {
 }
 
 // number reads a block device's number as sysfs shows it.
-func number(attrs attributes, dir string) (host.DevNum, error) {
+func number(attrs attributes, dir *host.Directory) (host.DevNum, error) {
 	text, err := attribute(attrs, dir, "dev")
 	if err != nil {
 		return host.DevNum{}, err
@@ -72,8 +92,38 @@ func number(attrs attributes, dir string) (host.DevNum, error) {
 	return host.ParseDevNum(text)
 }
 
-// devices lists the directory of a device.
-func devices(dir string) ([]os.DirEntry, error) {
-	entries, err := os.ReadDir(dir)
-	return entries, gone(dir, err)
+// numberAt is number for a device that nothing else is asked of.
+func numberAt(attrs attributes, path string) (host.DevNum, error) {
+	dir, err := open(path)
+	if err != nil {
+		return host.DevNum{}, err
+	}
+	defer dir.Close()
+	return number(attrs, dir)
+}
+
+// size reads a block device's size in bytes.
+func size(attrs attributes, dir *host.Directory) (uint64, error) {
+	text, err := attribute(attrs, dir, "size")
+	if err != nil {
+		return 0, err
+	}
+	sectors, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("size of %s: %w", dir.Path(), err)
+	}
+	return sectors * sectorBytes, nil
+}
+
+// namesOf lists what in a directory has a name of that kind, in order.
+func namesOf(dir *host.Directory, kind ...*regexp.Regexp) ([]string, error) {
+	names, err := dir.Names()
+	if err != nil {
+		return nil, err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return !strings.HasPrefix(name, "nvme") || !slices.ContainsFunc(kind, func(k *regexp.Regexp) bool { return k.MatchString(name) })
+	})
+	slices.Sort(names)
+	return names, nil
 }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strconv"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 )
 
 // sectorBytes is the unit of the size attribute, whatever the device's own block size is.
@@ -24,37 +24,54 @@ type disk struct {
 // usable device, hangs off the subsystem (facts/nvme.md §1.4, vm.md "What the kernel did" 3). A
 // path without a head is an error, not no disk: whether something uses the head is unknown then.
 func (t tree) disks(c controller) ([]disk, error) {
-	entries, err := devices(c.dir)
+	dir, err := open(c.dir)
 	if err != nil {
 		return nil, err
 	}
+	defer dir.Close()
+	names, err := namesOf(dir, pathName, diskName)
+	if err != nil {
+		return nil, gone(c.dir, err)
+	}
 	var disks []disk
-	for _, e := range entries {
-		dir := filepath.Join(c.dir, e.Name())
-		isPath := pathName.MatchString(e.Name())
-		if !isPath && !diskName.MatchString(e.Name()) {
-			continue
-		}
-		hidden, err := t.hidden(dir)
+	for _, name := range names {
+		found, err := t.disksOf(c, dir, name)
 		if err != nil {
 			return nil, err
 		}
-		if !isPath && !hidden {
-			disks = append(disks, disk{name: e.Name(), dir: dir, path: dir})
-			continue
-		}
-		heads, err := t.heads(c, e.Name())
-		if err != nil {
-			return nil, fmt.Errorf("the device of path %s: %w", e.Name(), err)
-		}
-		disks = append(disks, heads...)
+		disks = append(disks, found...)
 	}
 	return disks, nil
 }
 
+// disksOf are the devices of one name in a controller's directory: itself, or if it is hidden its heads. There
+// are none, without an error, when it is gone.
+func (t tree) disksOf(c controller, controllerDir *host.Directory, name string) ([]disk, error) {
+	dir, err := openBelow(controllerDir, name)
+	if errors.Is(err, errGone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	hidden, err := t.hidden(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !hidden && !pathName.MatchString(name) {
+		return []disk{{name: name, dir: dir.Path(), path: dir.Path()}}, nil
+	}
+	heads, err := t.heads(c, controllerDir, dir)
+	if err != nil {
+		return nil, fmt.Errorf("the device of path %s: %w", name, err)
+	}
+	return heads, nil
+}
+
 // hidden devices have no node in /dev. Kernels without the attribute have no hidden devices.
-func (t tree) hidden(dir string) (bool, error) {
-	text, err := t.attrs.Read(filepath.Join(dir, "hidden"))
+func (t tree) hidden(dir *host.Directory) (bool, error) {
+	text, err := t.attrs.Read(dir, "hidden")
 	if vanished(err) {
 		return false, nil
 	}
@@ -66,31 +83,31 @@ var errNoHead error = errUnusable{errors.New("the controller's subsystem has no 
 // heads finds the usable devices of a hidden path: those of the controller's subsystem with
 // the same namespace. Names would say it too, but names have been known to disagree. It is
 // errNoHead when there is none, and none without an error when the path itself is gone.
-func (t tree) heads(c controller, path string) ([]disk, error) {
-	want, err := t.namespace(filepath.Join(c.dir, path))
+func (t tree) heads(c controller, controllerDir, path *host.Directory) ([]disk, error) {
+	want, err := t.namespace(path)
 	if errors.Is(err, errGone) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	dir, err := t.subsystem(c, path)
+	dir, err := t.subsystem(c, controllerDir, filepath.Base(path.Path()))
 	if err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(dir)
+	defer dir.Close()
+	names, err := namesOf(dir, diskName)
 	if err != nil {
 		return nil, err
 	}
 	var heads []disk
-	for _, e := range entries {
-		head := disk{name: e.Name(), dir: filepath.Join(dir, e.Name()), path: filepath.Join(c.dir, path), shared: true}
-		same, err := t.heading(head, want)
+	for _, name := range names {
+		same, err := t.heading(dir, name, want)
 		if err != nil {
 			return nil, err
 		}
 		if same {
-			heads = append(heads, head)
+			heads = append(heads, disk{name: name, dir: filepath.Join(dir.Path(), name), path: path.Path(), shared: true})
 		}
 	}
 	if len(heads) == 0 {
@@ -99,16 +116,25 @@ func (t tree) heads(c controller, path string) ([]disk, error) {
 	return heads, nil
 }
 
-// heading tells whether d is a usable device of the namespace.
-func (t tree) heading(d disk, want namespace) (bool, error) {
-	if !diskName.MatchString(d.name) {
+// heading tells whether a device in a subsystem's directory is a usable one of the namespace.
+func (t tree) heading(subsystem *host.Directory, name string, want namespace) (bool, error) {
+	dir, err := openBelow(subsystem, name)
+	if errors.Is(err, errGone) {
 		return false, nil
 	}
-	hidden, err := t.hidden(d.dir)
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	return t.isHead(dir, want)
+}
+
+func (t tree) isHead(dir *host.Directory, want namespace) (bool, error) {
+	hidden, err := t.hidden(dir)
 	if err != nil || hidden {
 		return false, err
 	}
-	got, err := t.namespace(d.dir)
+	got, err := t.namespace(dir)
 	if errors.Is(err, errGone) {
 		return false, nil
 	}
@@ -118,7 +144,7 @@ func (t tree) heading(d disk, want namespace) (bool, error) {
 // namespace is what a path and its head have in common.
 type namespace struct{ nsid, wwid string }
 
-func (t tree) namespace(dir string) (namespace, error) {
+func (t tree) namespace(dir *host.Directory) (namespace, error) {
 	nsid, err := attribute(t.attrs, dir, "nsid")
 	if err != nil {
 		return namespace{}, err
@@ -127,40 +153,46 @@ func (t tree) namespace(dir string) (namespace, error) {
 	return namespace{nsid: nsid, wwid: wwid}, err
 }
 
-// subsystem finds the directory of the controller's subsystem, errNoHead where there is none. The name of
+// subsystem opens the directory of the controller's subsystem; errNoHead where there is none. The name of
 // a path has the subsystem's number (drivers/nvme/host/multipath.c, nvme_mpath_set_disk_name), so that one is
 // asked first, and the others only if it is not the one: there is a subsystem for each volume of the node.
-func (t tree) subsystem(c controller, path string) (string, error) {
-	self, err := os.Stat(c.dir)
-	if err != nil {
-		return "", gone(c.dir, err)
-	}
+func (t tree) subsystem(c controller, controllerDir *host.Directory, path string) (*host.Directory, error) {
 	if m := pathName.FindStringSubmatch(path); m != nil {
-		dir := filepath.Join(t.sys, "class/nvme-subsystem", "nvme-subsys"+m[1])
-		if is, err := t.memberOf(c, self, dir); is && err == nil {
+		if dir, err := t.subsystemOf(c, controllerDir, "nvme-subsys"+m[1]); dir != nil && err == nil {
 			return dir, nil
 		}
 	}
 	entries, err := t.class("nvme-subsystem")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, e := range entries {
-		dir := filepath.Join(t.sys, "class/nvme-subsystem", e.Name())
-		is, err := t.memberOf(c, self, dir)
-		if err != nil {
-			return "", err
-		}
-		if is {
-			return dir, nil
+		if dir, err := t.subsystemOf(c, controllerDir, e.Name()); dir != nil || err != nil {
+			return dir, err
 		}
 	}
-	return "", errNoHead
+	return nil, errNoHead
 }
 
-// memberOf tells whether the controller, whose directory self is, belongs to a subsystem. A link to a
+// subsystemOf opens the directory of a subsystem if the controller belongs to it; nil if not. A link to a
 // controller that is gone may dangle (vm.md "What the kernel did" 6).
-func (t tree) memberOf(c controller, self os.FileInfo, subsystem string) (bool, error) {
+func (t tree) subsystemOf(c controller, controllerDir *host.Directory, name string) (_ *host.Directory, err error) {
+	dir, err := open(filepath.Join(t.sys, "class/nvme-subsystem", name))
+	if errors.Is(err, errGone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	is, err := t.memberOf(c, controllerDir, dir)
+	if !is || err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return dir, nil
+}
+
+func (t tree) memberOf(c controller, controllerDir, subsystem *host.Directory) (bool, error) {
 	nqn, err := attribute(t.attrs, subsystem, "subsysnqn")
 	if errors.Is(err, errGone) || err == nil && nqn != c.nqn {
 		return false, nil
@@ -168,22 +200,23 @@ func (t tree) memberOf(c controller, self os.FileInfo, subsystem string) (bool, 
 	if err != nil {
 		return false, err
 	}
-	member, err := os.Stat(filepath.Join(subsystem, c.name))
-	if err != nil && !vanished(err) {
-		return false, err
-	}
-	return err == nil && os.SameFile(member, self), nil
+	return subsystem.Leads(c.name, controllerDir)
 }
 
 // verify proves that the node in /dev is the disk sysfs shows: same number, same size, by an
 // open descriptor (facts/nvme.md §4 rule 1).
 func (t tree) verify(ctx context.Context, d disk) (Device, error) {
-	num, err := number(t.attrs, d.dir)
+	dir, err := open(d.dir)
+	if err != nil {
+		return Device{}, err
+	}
+	defer dir.Close()
+	num, err := number(t.attrs, dir)
 	if err != nil {
 		return Device{}, err
 	}
 	path := filepath.Join(t.dev, d.name)
-	opened, size, err := t.sizes(ctx, path, d.dir)
+	opened, size, err := t.sizes(ctx, path, dir)
 	switch {
 	case err != nil:
 		return Device{}, err
@@ -194,7 +227,7 @@ func (t tree) verify(ctx context.Context, d disk) (Device, error) {
 	case size == 0:
 		return Device{}, errUnusable{fmt.Errorf("%s has no size yet", path)}
 	}
-	wwid, err := t.attrs.Read(filepath.Join(d.dir, "wwid"))
+	wwid, err := t.attrs.Read(dir, "wwid")
 	if err != nil && !vanished(err) {
 		return Device{}, err
 	}
@@ -203,31 +236,19 @@ func (t tree) verify(ctx context.Context, d disk) (Device, error) {
 
 // sizes asks the open node and sysfs. The volume may grow between the two looks: then a second pair agrees
 // (seen on Linux 6.12, NodeExpandVolume right after the array had grown).
-func (t tree) sizes(ctx context.Context, path, dir string) (opened identity, size uint64, err error) {
+func (t tree) sizes(ctx context.Context, path string, dir *host.Directory) (opened identity, shown uint64, err error) {
 	for range 2 {
-		if size, err = t.size(dir); err != nil {
+		if shown, err = size(t.attrs, dir); err != nil {
 			return opened, 0, err
 		}
 		if opened, err = t.calls.identify(ctx, path); err != nil {
-			return opened, 0, gone(dir, err)
+			return opened, 0, gone(dir.Path(), err)
 		}
-		if opened.size == size {
+		if opened.size == shown {
 			break
 		}
 	}
-	return opened, size, nil
-}
-
-func (t tree) size(dir string) (uint64, error) {
-	text, err := attribute(t.attrs, dir, "size")
-	if err != nil {
-		return 0, err
-	}
-	sectors, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("size of %s: %w", dir, err)
-	}
-	return sectors * sectorBytes, nil
+	return opened, shown, nil
 }
 
 var errNoDisk error = errUnusable{errors.New("the controller has no block device yet")}

@@ -22,54 +22,6 @@ func (h *Host) Find(ctx context.Context, nqn, hostNQN string) (Device, error) {
 	return d, fault.Wrap("find "+nqn, err)
 }
 
-// Still is nil while d, a device of that NQN and host NQN that Find gave while the caller held it open, as it
-// still does, is there, no smaller, and behind a live controller. While it is held, its number and its
-// subsystem are its own, so that less has to be read than to find it (facts/nvme.md §4 rule 1).
-func (h *Host) Still(ctx context.Context, nqn, hostNQN string, d Device) error {
-	if err := wanted(ctx, nqn); err != nil {
-		return err
-	}
-	if h.tree.shows(d, nqn, hostNQN) {
-		return nil
-	}
-	now, err := h.Find(ctx, nqn, hostNQN) // by another path, or it says what is wrong
-	return stillSame(d, now, err)
-}
-
-// wanted fails after the end of ctx: sysfs answers all the same, and the caller would go on.
-func wanted(ctx context.Context, nqn string) error {
-	if ctx.Err() == nil {
-		return nil
-	}
-	return fault.E("find "+nqn, ended(ctx, fault.Timeout), context.Cause(ctx))
-}
-
-// shows is false also where that cannot be told. A head can outlive its last path (delayed_removal_secs), so
-// the path is looked for as well.
-func (t tree) shows(d Device, nqn, hostNQN string) bool {
-	c, err := t.controller(d.Controller)
-	if err != nil || c.nqn != nqn || c.hostNQN != hostNQN || c.state != stateLive {
-		return false
-	}
-	if _, err := attribute(t.attrs, d.path, "nsid"); err != nil {
-		return false
-	}
-	num, err := number(t.attrs, d.dir)
-	if err != nil || num != d.Num {
-		return false
-	}
-	size, err := t.size(d.dir)
-	return err == nil && size >= d.Size
-}
-
-func stillSame(d, now Device, err error) error {
-	if err == nil && (now.Num != d.Num || now.Size < d.Size) {
-		return fault.Errorf("look for the device", fault.NVMeControllerLost, "the device changed under way: %s with %d bytes is now %s (%s) with %d",
-			d.Num, d.Size, now.Num, now.Path, now.Size)
-	}
-	return err
-}
-
 func (h *Host) find(ctx context.Context, nqn, hostNQN string) ([]controller, Device, error) {
 	ours, err := h.tree.of(nqn, hostNQN)
 	if err != nil {

@@ -2,7 +2,6 @@ package nvme
 
 import (
 	"context"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,8 +53,13 @@ func describe(parameters []parameter) string {
 // reportGranted says by name what a new controller did not take as it was asked: kernels lack
 // options, limit queues to their processors, and targets grant fewer. The volume works all the same.
 func (h *Host) reportGranted(ctx context.Context, name string, o Options) {
+	dir, err := open(h.tree.controllerDir(name))
+	if err != nil {
+		return // who waits for its device finds out why
+	}
+	defer dir.Close()
 	for _, p := range o.parameters() {
-		got, err := h.tree.attrs.Read(filepath.Join(h.tree.sys, "class/nvme", name, p.attribute))
+		got, err := h.tree.attrs.Read(dir, p.attribute)
 		if err != nil || got == p.shown() { // kernels lack attributes, too
 			continue
 		}

@@ -3,8 +3,9 @@ package nvme
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 )
 
 // headGrace is how long the kernel keeps a multipath head after its last controller is gone, in
@@ -33,19 +34,25 @@ func (h *Host) dropHeads(ctx context.Context, nqn string) error {
 // device without a head of its own has none.
 func (h *Host) delayRemoval(ctx context.Context, heads []string, seconds string) error {
 	for _, dir := range heads {
-		path := filepath.Join(dir, "delayed_removal_secs")
-		now, err := h.tree.attrs.Read(path)
-		if vanished(err) || err == nil && now == seconds {
-			continue
-		}
-		if err == nil {
-			err = h.calls.write(ctx, path, seconds)
-		}
-		if err != nil && !vanished(err) {
+		if err := h.delayOne(ctx, dir, seconds); err != nil && !vanished(err) {
 			return err
 		}
 	}
 	return nil
+}
+
+func (h *Host) delayOne(ctx context.Context, head, seconds string) error {
+	const attr = "delayed_removal_secs"
+	dir, err := host.OpenDirectory(head)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	now, err := h.tree.attrs.Read(dir, attr)
+	if err != nil || now == seconds {
+		return err
+	}
+	return h.calls.write(ctx, filepath.Join(head, attr), seconds)
 }
 
 // headsOf lists the directories of the heads below the subsystems of an NQN.
@@ -56,23 +63,33 @@ func (t tree) headsOf(nqn string) ([]string, error) {
 	}
 	var heads []string
 	for _, e := range entries {
-		dir := filepath.Join(t.sys, "class/nvme-subsystem", e.Name())
-		found, err := attribute(t.attrs, dir, "subsysnqn")
-		if errors.Is(err, errGone) || err == nil && found != nqn {
-			continue
-		}
-		if err != nil {
+		found, err := t.headsIn(filepath.Join(t.sys, "class/nvme-subsystem", e.Name()), nqn)
+		if err != nil && !errors.Is(err, errGone) {
 			return nil, err
 		}
-		members, err := os.ReadDir(dir)
-		if err != nil && !vanished(err) {
-			return nil, err
-		}
-		for _, m := range members {
-			if diskName.MatchString(m.Name()) {
-				heads = append(heads, filepath.Join(dir, m.Name()))
-			}
-		}
+		heads = append(heads, found...)
+	}
+	return heads, nil
+}
+
+// headsIn lists those of one subsystem; none of another NQN's.
+func (t tree) headsIn(subsystem, nqn string) ([]string, error) {
+	dir, err := open(subsystem)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	found, err := attribute(t.attrs, dir, "subsysnqn")
+	if err != nil || found != nqn {
+		return nil, err
+	}
+	names, err := namesOf(dir, diskName)
+	if err != nil && !vanished(err) {
+		return nil, err
+	}
+	var heads []string
+	for _, name := range names {
+		heads = append(heads, filepath.Join(subsystem, name))
 	}
 	return heads, nil
 }

@@ -29,17 +29,26 @@ func (l *Loop) backing() (map[string][]disk, error) {
 			continue
 		}
 		dir := filepath.Join(block, e.Name())
-		file, err := l.tree.attrs.Read(filepath.Join(dir, "loop/backing_file"))
+		file, err := l.backingFile(dir)
 		if vanished(err) {
 			continue // a loop device without a file has no such attribute
 		}
 		if err != nil {
 			return nil, err
 		}
-		file = strings.TrimSuffix(file, deletedSuffix)
 		disks[file] = append(disks[file], disk{name: e.Name(), dir: dir})
 	}
 	return disks, nil
+}
+
+func (l *Loop) backingFile(path string) (string, error) {
+	dir, err := host.OpenDirectory(path)
+	if err != nil {
+		return "", err
+	}
+	defer dir.Close()
+	file, err := l.tree.attrs.Read(dir, "loop/backing_file")
+	return strings.TrimSuffix(file, deletedSuffix), err
 }
 
 var loopName = regexp.MustCompile(`^loop[0-9]+$`)
@@ -103,7 +112,7 @@ func (l *Loop) writable(file string) error {
 		return err
 	}
 	for _, d := range disks[file] {
-		num, err := number(l.tree.attrs, d.dir)
+		num, err := numberAt(l.tree.attrs, d.dir)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 )
 
 // LowerCtrlLossTmo has the kernel give up the controllers of exactly that NQN and host NQN once
@@ -87,7 +88,12 @@ type lossTmo struct {
 }
 
 func (h *Host) lossTmo(c controller) (now lossTmo, err error) {
-	text, err := h.tree.attrs.Read(filepath.Join(c.dir, "ctrl_loss_tmo"))
+	dir, err := host.OpenDirectory(c.dir)
+	if err != nil {
+		return now, err
+	}
+	defer dir.Close()
+	text, err := h.tree.attrs.Read(dir, "ctrl_loss_tmo")
 	if err != nil {
 		return now, err
 	}
@@ -97,7 +103,7 @@ func (h *Host) lossTmo(c controller) (now lossTmo, err error) {
 	if err != nil {
 		return now, fmt.Errorf("ctrl_loss_tmo reads as %.40q: %w", text, err)
 	}
-	if text, err = h.tree.attrs.Read(filepath.Join(c.dir, "reconnect_delay")); err != nil {
+	if text, err = h.tree.attrs.Read(dir, "reconnect_delay"); err != nil {
 		return now, err
 	}
 	// With a delay of 0, which they take, kernels divide by zero when ctrl_loss_tmo is written.

@@ -18,11 +18,11 @@ import (
 // lossOf is what sysfs shows of a controller's ctrl_loss_tmo.
 func (r rig) lossOf(t *testing.T, controller string) string {
 	t.Helper()
-	text, err := r.Read(filepath.Join(r.Config().Sys, "class/nvme", controller, "ctrl_loss_tmo"))
+	text, err := os.ReadFile(filepath.Join(r.Config().Sys, "class/nvme", controller, "ctrl_loss_tmo"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return text
+	return strings.TrimSpace(string(text))
 }
 
 func (r rig) set(t *testing.T, controller, attr, value string) {

@@ -53,7 +53,7 @@ type fabrics interface {
 
 // attributes are those of sysfs.
 type attributes interface {
-	Read(path string) (string, error)
+	Read(dir *host.Directory, name string) (string, error)
 	Write(path, value string) error
 }
 

@@ -195,11 +195,11 @@ type broken struct {
 func (b *broken) Table() ([]host.MountPoint, error) { return nil, b.table }
 func (b *broken) Exclusive(string) error            { return b.claim }
 
-func (b *broken) Read(path string) (string, error) {
-	if b.sysfs != nil && filepath.Base(path) == "dev" {
+func (b *broken) Read(dir *host.Directory, name string) (string, error) {
+	if b.sysfs != nil && name == "dev" {
 		return "", b.sysfs
 	}
-	return b.Kernel.Read(path)
+	return b.Kernel.Read(dir, name)
 }
 
 func TestDisconnectTakesUnknownForInUse(t *testing.T) {
@@ -239,11 +239,11 @@ type unreadable struct {
 	err error
 }
 
-func (u *unreadable) Read(path string) (string, error) {
-	if u.err != nil && filepath.Base(path) == "hostnqn" {
+func (u *unreadable) Read(dir *host.Directory, name string) (string, error) {
+	if u.err != nil && name == "hostnqn" {
 		return "", u.err
 	}
-	return u.Kernel.Read(path)
+	return u.Kernel.Read(dir, name)
 }
 
 func TestDisconnectRemovesAControllerWhoseTargetIsAway(t *testing.T) {

@@ -112,7 +112,7 @@ func (h *Host) statusOf(nqn string, ours []controller) (Status, error) {
 func (h *Host) addDevice(s *Status, c controller) error {
 	disks, err := h.tree.disks(c)
 	for _, d := range disks {
-		num, numErr := number(h.tree.attrs, d.dir)
+		num, numErr := numberAt(h.tree.attrs, d.dir)
 		if numErr != nil {
 			err = errors.Join(err, numErr)
 			continue

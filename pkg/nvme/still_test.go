@@ -1,6 +1,8 @@
 package nvme_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
@@ -46,6 +48,43 @@ func TestAHeadWithoutAPathIsNoDevice(t *testing.T) {
 	r.DropPaths(d.Controller)
 	if err := r.host.Still(t.Context(), volume, nvmetest.HostNQN, d); fault.ReasonOf(err) != fault.NVMeControllerLost {
 		t.Errorf("error = %v", err)
+	}
+}
+
+// Number and size are as they were, but what they are of is no longer what the controller shows.
+func TestAHeadOfSomethingElseIsNoDevice(t *testing.T) {
+	for name, change := range map[string]func(r rig, head, subsystem string) error{
+		"another namespace": func(_ rig, head, _ string) error {
+			return os.WriteFile(filepath.Join(head, "wwid"), []byte("eui.0123456789abcdef\n"), 0o600)
+		},
+		"another namespace's number": func(_ rig, head, _ string) error {
+			return os.WriteFile(filepath.Join(head, "nsid"), []byte("2\n"), 0o600)
+		},
+		"hidden": func(_ rig, head, _ string) error {
+			return os.WriteFile(filepath.Join(head, "hidden"), []byte("1\n"), 0o600)
+		},
+		"another subsystem": func(_ rig, _, subsystem string) error {
+			return os.WriteFile(filepath.Join(subsystem, "subsysnqn"), []byte(volume+"9\n"), 0o600)
+		},
+		"a subsystem without the controller": func(r rig, _, subsystem string) error {
+			return os.Remove(filepath.Join(subsystem, r.Controllers()[0]))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nvmetest.Options{Multipath: true}, impatient)
+			d := r.connect(t)
+			defer r.Hold(d.Path)()
+			head, err := filepath.EvalSymlinks(filepath.Join(r.Config().Sys, "block", filepath.Base(d.Path)))
+			if err == nil {
+				err = change(r, head, filepath.Dir(head))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.host.Still(t.Context(), volume, nvmetest.HostNQN, d); fault.KindOf(err) != fault.Unavailable {
+				t.Errorf("error = %v", err)
+			}
+		})
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 )
 
 // The states of a controller that matter here (facts/nvme.md §1.4). Only live is usable.
@@ -106,15 +108,27 @@ var errNotMeant = errors.New("not an NVMe/TCP controller, or one of another NQN"
 func (t tree) controller(name string) (controller, error) { return t.read(name, "") }
 
 func (t tree) read(name, nqn string) (controller, error) {
-	c := controller{name: name, dir: filepath.Join(t.sys, "class/nvme", name)}
-	var err error
-	if c.nqn, err = attribute(t.attrs, c.dir, "subsysnqn"); err != nil {
+	dir, err := open(t.controllerDir(name))
+	if err != nil {
+		return controller{}, err
+	}
+	defer dir.Close()
+	return t.readIn(dir, nqn)
+}
+
+func (t tree) controllerDir(name string) string { return filepath.Join(t.sys, "class/nvme", name) }
+
+// readIn reads the controller whose directory that is; it is errNotMeant unless it is of the NQN, where that is
+// not "".
+func (t tree) readIn(dir *host.Directory, nqn string) (c controller, err error) {
+	c = controller{name: filepath.Base(dir.Path()), dir: dir.Path()}
+	if c.nqn, err = attribute(t.attrs, dir, "subsysnqn"); err != nil {
 		return c, err
 	}
 	if nqn != "" && c.nqn != nqn {
 		return c, errNotMeant
 	}
-	transport, err := attribute(t.attrs, c.dir, "transport")
+	transport, err := attribute(t.attrs, dir, "transport")
 	if err != nil {
 		return c, err
 	}
@@ -128,7 +142,7 @@ func (t tree) read(name, nqn string) (controller, error) {
 	}{
 		{"hostnqn", &c.hostNQN}, {"hostid", &c.hostID}, {"address", &address}, {"state", &c.state},
 	} {
-		if *a.to, err = attribute(t.attrs, c.dir, a.name); err != nil {
+		if *a.to, err = attribute(t.attrs, dir, a.name); err != nil {
 			return c, err
 		}
 	}

@@ -38,14 +38,15 @@ func (b *blind) set(to string, why error, times int) {
 	b.to, b.why, b.times = to, why, times
 }
 
-func (b *blind) Read(path string) (string, error) {
+func (b *blind) Read(dir *host.Directory, name string) (string, error) {
+	path := filepath.Join(dir.Path(), name)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.to != "" && b.times != 0 && strings.HasSuffix(path, b.to) {
 		b.times--
 		return "", &os.PathError{Op: "read", Path: path, Err: b.why}
 	}
-	return b.Kernel.Read(path)
+	return b.Kernel.Read(dir, name)
 }
 
 // mountedVolume connects and mounts the volume.
@@ -142,13 +143,13 @@ type vanishing struct {
 	at, dir string
 }
 
-func (v *vanishing) Read(path string) (string, error) {
-	if strings.HasSuffix(path, v.at) {
+func (v *vanishing) Read(dir *host.Directory, name string) (string, error) {
+	if strings.HasSuffix(filepath.Join(dir.Path(), name), v.at) {
 		if err := os.RemoveAll(v.dir); err != nil {
 			return "", err
 		}
 	}
-	return v.Kernel.Read(path)
+	return v.Kernel.Read(dir, name)
 }
 
 // A controller that was never live is deleted once it is, which may be after somebody has begun

@@ -62,20 +62,20 @@ func inUse(path string, why error) error {
 // begins with its device's (block/partitions/core.c, add_partition).
 func (u usage) withPartitions(dir string) (map[string]host.DevNum, error) {
 	disk := filepath.Base(dir)
-	num, err := number(u.attrs, dir)
+	num, err := numberAt(u.attrs, dir)
 	if err != nil {
 		return nil, err
 	}
 	names := map[string]host.DevNum{disk: num}
-	entries, err := devices(dir)
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, err
+		return nil, gone(dir, err)
 	}
 	for _, e := range entries {
 		if !e.IsDir() || !strings.HasPrefix(e.Name(), disk) {
 			continue
 		}
-		num, err := number(u.attrs, filepath.Join(dir, e.Name()))
+		num, err := numberAt(u.attrs, filepath.Join(dir, e.Name()))
 		if errors.Is(err, errGone) {
 			continue
 		}

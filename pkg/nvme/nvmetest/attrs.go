@@ -16,7 +16,9 @@ import (
 var writable = []string{"delete_controller", "rescan_controller", "reset_controller", "ctrl_loss_tmo", "reconnect_delay", "fast_io_fail_tmo"}
 
 // Read reads an attribute of the tree.
-func (k *Kernel) Read(path string) (string, error) { return host.Attributes{}.Read(path) }
+func (k *Kernel) Read(dir *host.Directory, name string) (string, error) {
+	return host.Attributes{}.Read(dir, name)
+}
 
 // Write is a write to a controller's attribute.
 func (k *Kernel) Write(path, value string) error {
