@@ -20,15 +20,20 @@ type Driver struct {
 	node          *node // nil without a node service
 }
 
+// windowBytes is as much as gRPC takes at least, and more than any CSI request has. It is fixed, since gRPC
+// otherwise measures the bandwidth of the socket with a ping beside every call.
+const windowBytes = 64 << 10
+
 // NewDriver makes the services that the configuration asks for. It does not listen yet.
 func NewDriver(cfg DriverConfig) (*Driver, error) {
 	if cfg.Controller == nil && cfg.Node == nil {
 		return nil, fmt.Errorf("a driver needs a controller or a node configuration")
 	}
 	d := &Driver{cfg: cfg, controllerOps: newInFlight(), nodeOps: newInFlight()}
+	options := append(cfg.ServerOptions, grpc.StaticConnWindowSize(windowBytes))
 	// From the outside in: the log line sees the status, the status is made of the error
 	// that was measured, and a panic is measured like any other error.
-	d.server = grpc.NewServer(append(cfg.ServerOptions, grpc.ChainUnaryInterceptor(d.logCall, translate, d.meter, answerInTime, d.guard))...)
+	d.server = grpc.NewServer(append(options, grpc.ChainUnaryInterceptor(d.logCall, translate, d.meter, answerInTime, d.guard))...)
 	csi.RegisterIdentityServer(d.server, &identity{driver: d})
 	if cfg.Controller != nil {
 		csi.RegisterControllerServer(d.server, &controller{driver: d, cfg: *cfg.Controller})

@@ -47,9 +47,10 @@ func (t tree) shows(d Device, nqn, hostNQN string) bool {
 		return false
 	}
 	defer controllerDir.Close()
-	c, err := t.readIn(controllerDir, nqn)
-	if err != nil || c.hostNQN != hostNQN || c.state != stateLive {
-		return false
+	for _, a := range [][2]string{{"subsysnqn", nqn}, {"hostnqn", hostNQN}, {"state", stateLive}} {
+		if got, err := attribute(t.attrs, controllerDir, a[0]); err != nil || got != a[1] {
+			return false
+		}
 	}
 	path, err := controllerDir.Open(filepath.Base(d.path))
 	if err != nil {
@@ -59,7 +60,7 @@ func (t tree) shows(d Device, nqn, hostNQN string) bool {
 	if d.path == d.dir { // no multipath
 		return t.as(path, d)
 	}
-	return t.headed(c, controllerDir, path, d)
+	return t.headed(controller{name: d.Controller, nqn: nqn}, controllerDir, path, d)
 }
 
 // headed tells whether d is the head of a path of the controller.

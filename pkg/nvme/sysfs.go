@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 )
 
 // The states of a controller that matter here (facts/nvme.md §1.4). Only live is usable.
@@ -108,20 +106,12 @@ var errNotMeant = errors.New("not an NVMe/TCP controller, or one of another NQN"
 func (t tree) controller(name string) (controller, error) { return t.read(name, "") }
 
 func (t tree) read(name, nqn string) (controller, error) {
-	dir, err := open(t.controllerDir(name))
+	c := controller{name: name, dir: t.controllerDir(name)}
+	dir, err := open(c.dir)
 	if err != nil {
-		return controller{}, err
+		return c, err
 	}
 	defer dir.Close()
-	return t.readIn(dir, nqn)
-}
-
-func (t tree) controllerDir(name string) string { return filepath.Join(t.sys, "class/nvme", name) }
-
-// readIn reads the controller whose directory that is; it is errNotMeant unless it is of the NQN, where that is
-// not "".
-func (t tree) readIn(dir *host.Directory, nqn string) (c controller, err error) {
-	c = controller{name: filepath.Base(dir.Path()), dir: dir.Path()}
 	if c.nqn, err = attribute(t.attrs, dir, "subsysnqn"); err != nil {
 		return c, err
 	}
@@ -149,6 +139,8 @@ func (t tree) readIn(dir *host.Directory, nqn string) (c controller, err error) 
 	c.portal = parseAddress(address)
 	return c, nil
 }
+
+func (t tree) controllerDir(name string) string { return filepath.Join(t.sys, "class/nvme", name) }
 
 // parseAddress reads "traddr=…,trsvcid=…[,src_addr=…]"; kernels differ in what separates and
 // what follows.
