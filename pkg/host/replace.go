@@ -2,41 +2,91 @@ package host
 
 import (
 	"errors"
+	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // ReplaceFile writes a file so that it is on the disk when ReplaceFile returns, whole or not at all, whatever
 // was there before. Only this user may read it.
-func ReplaceFile(path string, data []byte) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "new-*")
+//
+// It makes eight system calls, where package os makes seventeen: a stage replaces its record three times.
+func ReplaceFile(path string, data []byte) error {
+	dir, err := OpenDirectory(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(data)
+	defer dir.Close()
+	name := "new-" + strconv.FormatUint(rand.Uint64(), 36)
+	if err := dir.create(name, data); err != nil {
+		return err
+	}
+	if err := unix.Renameat(dir.fd, name, dir.fd, filepath.Base(path)); err != nil {
+		return errors.Join(&os.LinkError{Op: "rename", Old: name, New: path, Err: err}, dir.remove(name))
+	}
+	return dir.sync()
+}
+
+// create makes a file that was not there, and has it on the disk or leaves nothing.
+func (d *Directory) create(name string, data []byte) error {
+	fd, err := retried(func() (int, error) {
+		return unix.Openat(d.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	})
+	if err != nil {
+		return d.failed("create", name, err)
+	}
+	err = d.failed("write", name, writeAll(fd, data))
 	if err == nil {
-		err = f.Sync()
+		err = d.failed("fsync", name, fsync(fd))
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
+	if err = errors.Join(err, d.failed("close", name, unix.Close(fd))); err != nil {
+		return errors.Join(err, d.remove(name))
 	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
+	return nil
+}
+
+func (d *Directory) remove(name string) error { return d.failed("remove", name, unix.Unlinkat(d.fd, name, 0)) }
+
+// sync makes what was renamed in the directory, or removed from it, durable.
+func (d *Directory) sync() error { return d.failed("fsync", "", fsync(d.fd)) }
+
+// failed says what failed, if it did.
+func (d *Directory) failed(op, name string, err error) error {
+	if err == nil {
+		return nil
 	}
-	return SyncDir(dir)
+	return &os.PathError{Op: op, Path: filepath.Join(d.path, name), Err: err}
+}
+
+func writeAll(fd int, data []byte) error {
+	for len(data) > 0 {
+		n, err := retried(func() (int, error) { return unix.Write(fd, data) })
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return io.ErrShortWrite
+		}
+		data = data[n:]
+	}
+	return nil
+}
+
+func fsync(fd int) error {
+	_, err := retried(func() (int, error) { return 0, unix.Fsync(fd) })
+	return err
 }
 
 // SyncDir makes what was renamed in a directory, or removed from it, durable.
 func SyncDir(path string) error {
-	d, err := os.Open(path)
+	dir, err := OpenDirectory(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	defer dir.Close()
+	return dir.sync()
 }

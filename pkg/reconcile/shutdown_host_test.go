@@ -2,7 +2,9 @@ package reconcile_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"go.uber.org/zap"
@@ -57,11 +59,11 @@ func TestShutdownOverSysfsAndRecords(t *testing.T) {
 		s.Run(ctx, told)
 	}()
 	loss := func() string {
-		text, err := k.Read(filepath.Join(k.Config().Sys, "class/nvme", dev.Controller, "ctrl_loss_tmo"))
+		text, err := os.ReadFile(filepath.Join(k.Config().Sys, "class/nvme", dev.Controller, "ctrl_loss_tmo"))
 		if err != nil {
 			t.Error(err)
 		}
-		return text
+		return strings.TrimSpace(string(text))
 	}
 	told <- true
 	told <- true // taken only once the first was acted on
