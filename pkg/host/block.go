@@ -66,14 +66,14 @@ func OpenBlock(path string, exclusive bool, write bool) (*BlockDevice, error) {
 		}
 		return nil, &os.PathError{Op: "open", Path: path, Err: unix.ENOTBLK}
 	}
-	flags := os.O_RDONLY
+	flags := unix.O_RDONLY
 	if write {
-		flags = os.O_RDWR
+		flags = unix.O_RDWR
 	}
 	if exclusive {
-		flags |= os.O_EXCL
+		flags |= unix.O_EXCL
 	}
-	file, err := os.OpenFile(path, flags, 0)
+	file, err := openUnpolled(path, flags)
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +83,16 @@ func OpenBlock(path string, exclusive bool, write bool) (*BlockDevice, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return b, nil
+}
+
+// openUnpolled opens a file without trying whether it can be polled: os.OpenFile makes five system calls for
+// that, of no use for a block device or a table.
+func openUnpolled(path string, flags int) (*os.File, error) {
+	fd, err := retried(func() (int, error) { return unix.Open(path, flags|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 func (b *BlockDevice) identify() error {

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -116,11 +115,12 @@ func (*Mounts) Unmount(target string) error {
 // Table reads /proc/self/mountinfo: in the order of mounting, so that of several mounts at one
 // path the last is on top.
 func (*Mounts) Table() ([]MountPoint, error) {
-	text, err := os.ReadFile("/proc/self/mountinfo")
+	f, err := openUnpolled("/proc/self/mountinfo", unix.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
-	return parseMounts(bytes.NewReader(text), nodeNumber)
+	defer f.Close()
+	return parseMounts(f, nodeNumber)
 }
 
 // parseMounts reads mountinfo; number tells the device number of a device node.

@@ -49,7 +49,9 @@ func (d *Directory) create(name string, data []byte) error {
 	return nil
 }
 
-func (d *Directory) remove(name string) error { return d.failed("remove", name, unix.Unlinkat(d.fd, name, 0)) }
+func (d *Directory) remove(name string) error {
+	return d.failed("remove", name, unix.Unlinkat(d.fd, name, 0))
+}
 
 // sync makes what was renamed in the directory, or removed from it, durable.
 func (d *Directory) sync() error { return d.failed("fsync", "", fsync(d.fd)) }

@@ -9,9 +9,10 @@ import (
 )
 
 // confirm looks at a mount that was just made: mount(2) took a name, this compares what the mount
-// table says, and whose device it is by now. What is not as it should be is taken down again.
+// table says, and whose device it is by now. What is not as it should be is taken down again. The target is
+// a Canonical path.
 func (m *Mounter) confirm(ctx context.Context, target string, created bool, same func(host.MountPoint) error, live Alive) error {
-	there, found, err := m.At(target)
+	there, found, err := m.topmost(target)
 	if err == nil && !found {
 		err = fault.Errorf("", fault.MountFailed, "the kernel took the mount, but it is not in the mount table")
 	}

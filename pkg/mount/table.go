@@ -22,10 +22,20 @@ func (m *Mounter) Table() ([]host.MountPoint, error) {
 // never touches what is mounted. Of a device node that is bound to a file, Node tells the number.
 func (m *Mounter) At(path string) (host.MountPoint, bool, error) {
 	layers, err := m.layers(path)
-	if err != nil || len(layers) == 0 {
-		return host.MountPoint{}, false, err
+	return last(layers), len(layers) > 0, err
+}
+
+// topmost is At for a Canonical path.
+func (m *Mounter) topmost(path string) (host.MountPoint, bool, error) {
+	layers, err := m.layersAt(path)
+	return last(layers), len(layers) > 0, err
+}
+
+func last(layers []host.MountPoint) host.MountPoint {
+	if len(layers) == 0 {
+		return host.MountPoint{}
 	}
-	return layers[len(layers)-1], true, nil
+	return layers[len(layers)-1]
 }
 
 // Picture is the mount table of one moment, for who asks more than one thing of it.
@@ -61,12 +71,16 @@ func (p Picture) Shows(num host.DevNum) bool {
 
 // layers are the mounts exactly at path, the topmost last.
 func (m *Mounter) layers(path string) ([]host.MountPoint, error) {
-	op := "look what is mounted at " + path
-	path, err := m.Canonical(path)
+	canonical, err := m.Canonical(path)
 	if err != nil {
-		return nil, fault.Wrap(op, err)
+		return nil, fault.Wrap("look what is mounted at "+path, err)
 	}
-	return m.mountsWhere(op, func(point host.MountPoint) bool { return point.Path == path })
+	return m.layersAt(canonical)
+}
+
+// layersAt is layers for a Canonical path.
+func (m *Mounter) layersAt(path string) ([]host.MountPoint, error) {
+	return m.mountsWhere("look what is mounted at "+path, func(point host.MountPoint) bool { return point.Path == path })
 }
 
 // MountsOf is every mount of a file system on the device num.
