@@ -21,6 +21,7 @@ func pair(t *testing.T, kernel, test string, parameters ...string) {
 	for i, end := range ends {
 		g := machineOf(kernel)
 		g.station, g.link = i+1, os.NewFile(uintptr(end), "link")
+		t.Cleanup(func() { _ = g.link.Close() }) // each qemu has its own
 		g.name += "-" + strings.TrimPrefix(test, "TestPair") + "-" + strconv.Itoa(g.station)
 		g.parameters = parameters
 		if os.Getenv("RDS_E2E_FULL") != "" {
@@ -28,7 +29,10 @@ func pair(t *testing.T, kernel, test string, parameters ...string) {
 		}
 		g.tests = []string{"-test.run=^" + test + "$/" + os.Getenv("RDS_E2E_RUN")}
 		g.env = append(g.env, "RDS_E2E_STATION="+strconv.Itoa(g.station))
-		machines = append(machines, boot(t, g))
+		machines = append(machines, launch(t, g))
+	}
+	for i, m := range machines {
+		machines[i] = m.steady(t)
 	}
 	for _, m := range machines {
 		m.wait(t)
