@@ -45,7 +45,8 @@ func (d *Directory) Path() string { return d.path }
 // direntBytes has room for a device's directory.
 const direntBytes = 8 << 10
 
-// Names are what is in the directory, in no order.
+// Names are what is in the directory, in no order. That of a device is never empty: where nothing is in it, the
+// device is gone and the error is fs.ErrNotExist, though kernfs gives none.
 func (d *Directory) Names() ([]string, error) {
 	if _, err := unix.Seek(d.fd, 0, unix.SEEK_SET); err != nil {
 		return nil, &os.PathError{Op: "seek", Path: d.path, Err: err}
@@ -57,6 +58,9 @@ func (d *Directory) Names() ([]string, error) {
 		if err != nil {
 			return nil, &os.PathError{Op: "readdirent", Path: d.path, Err: err}
 		}
+		if n == 0 && len(names) == 0 {
+			return nil, &os.PathError{Op: "readdirent", Path: d.path, Err: unix.ENOENT}
+		}
 		if n == 0 {
 			return names, nil
 		}
@@ -64,26 +68,19 @@ func (d *Directory) Names() ([]string, error) {
 	}
 }
 
-// At tells whether path, links followed, leads to this very directory.
-func (d *Directory) At(path string) (bool, error) { return d.sameAs(unix.AT_FDCWD, path, path) }
-
-// Leads tells whether name in this directory, links followed, leads to the directory other.
+// Leads tells whether name in this directory, links followed, leads to the directory other. It is false,
+// without an error, where nothing is there.
 func (d *Directory) Leads(name string, other *Directory) (bool, error) {
-	return other.sameAs(d.fd, name, filepath.Join(d.path, name))
-}
-
-// sameAs is false, without an error, where nothing is there.
-func (d *Directory) sameAs(at int, name, path string) (bool, error) {
-	var own, there unix.Stat_t
-	if err := unix.Fstat(d.fd, &own); err != nil {
-		return false, &os.PathError{Op: "stat", Path: d.path, Err: err}
+	var want, there unix.Stat_t
+	if err := unix.Fstat(other.fd, &want); err != nil {
+		return false, &os.PathError{Op: "stat", Path: other.path, Err: err}
 	}
-	_, err := retried(func() (int, error) { return 0, unix.Fstatat(at, name, &there, 0) })
+	_, err := retried(func() (int, error) { return 0, unix.Fstatat(d.fd, name, &there, 0) })
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
 		return false, nil
 	}
 	if err != nil {
-		return false, &os.PathError{Op: "stat", Path: path, Err: err}
+		return false, &os.PathError{Op: "stat", Path: filepath.Join(d.path, name), Err: err}
 	}
-	return own.Dev == there.Dev && own.Ino == there.Ino, nil
+	return want.Dev == there.Dev && want.Ino == there.Ino, nil
 }

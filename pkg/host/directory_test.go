@@ -43,22 +43,15 @@ func TestADirectoryIsOfTheDeviceThatHadTheName(t *testing.T) {
 	if state, err := attrs.Read(dir, "state"); err != nil || state != "live" {
 		t.Fatalf("read %q, %v", state, err)
 	}
-	if there, err := dir.At(path); err != nil || !there {
-		t.Errorf("at its path: %v, %v", there, err)
-	}
-
 	if err := os.RemoveAll(path); err != nil {
 		t.Fatal(err)
 	}
-	if there, err := dir.At(path); err != nil || there {
-		t.Errorf("gone, but at its path: %v, %v", there, err)
+	if names, err := dir.Names(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("in the directory of a device that is gone: %q, %v", names, err)
 	}
 	device(t, path, "another")
 	if state, err := attrs.Read(dir, "state"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("of a device that is gone: %q, %v", state, err)
-	}
-	if there, err := dir.At(path); err != nil || there {
-		t.Errorf("another has its name: at its path %v, %v", there, err)
 	}
 	if state, err := attrs.Read(opened(t, path), "state"); err != nil || state != "another" {
 		t.Errorf("the other: %q, %v", state, err)
@@ -97,6 +90,13 @@ func TestDirectoryNames(t *testing.T) {
 		if slices.Sort(names); err != nil || !slices.Equal(names, want) {
 			t.Fatalf("%d names of %d, %v", len(names), len(want), err)
 		}
+	}
+}
+
+// What kernfs answers of a device that is gone, and tmpfs does not.
+func TestAnEmptyDirectoryIsThatOfNoDevice(t *testing.T) {
+	if names, err := opened(t, t.TempDir()).Names(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%q, %v", names, err)
 	}
 }
 

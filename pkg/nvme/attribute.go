@@ -65,18 +65,15 @@ const (
 )
 
 // attribute reads an attribute that every device of this kind has. It is errGone only where the
-// device is gone, its name given to another perhaps; an attribute that stays missing is as unknown as
-// one that cannot be read.
+// device is gone and nothing else has its name; an attribute that stays missing is as unknown as one that
+// cannot be read.
 func attribute(attrs attributes, dir *host.Directory, name string) (string, error) {
 	for try := 1; ; try++ {
 		text, err := attrs.Read(dir, name)
-		if err == nil || !vanished(err) {
-			return text, err
+		if err == nil {
+			return text, nil
 		}
-		if there, atErr := dir.At(dir.Path()); atErr == nil && !there {
-			return "", fmt.Errorf("%w: %w", errGone, err)
-		}
-		if try == attributeTries {
+		if err = gone(dir.Path(), err); errors.Is(err, errGone) || !vanished(err) || try == attributeTries {
 			return "", err
 		}
 		time.Sleep(attributePause)

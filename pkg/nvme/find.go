@@ -15,8 +15,8 @@ import (
 //
 // The Device says what was so at a moment within the call: before the caller acts on it, the
 // kernel may have removed it and given its name, later its number too, to another. Who reads,
-// formats or mounts opens the node, compares the descriptor's number, and asks Find again while
-// it is open: as long as it is, the number goes to no other device (facts/nvme.md §4 rule 1).
+// formats or mounts opens the node, compares the descriptor's number, and asks again (Find or Still)
+// while it is open: as long as it is, the number goes to no other device (facts/nvme.md §4 rule 1).
 func (h *Host) Find(ctx context.Context, nqn, hostNQN string) (Device, error) {
 	_, d, err := h.find(ctx, nqn, hostNQN)
 	return d, fault.Wrap("find "+nqn, err)

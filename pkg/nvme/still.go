@@ -10,8 +10,8 @@ import (
 
 // Still is nil while d, a device that Connect or Find gave, is that of the NQN and host NQN, no smaller, and
 // behind a live controller. The caller holds the node open, and has compared its number: no other device can
-// get that meanwhile (facts/nvme.md §4 rule 1). It proves what Find proves, but only has to look where the
-// device was, and not through all controllers and what they have.
+// get that meanwhile (facts/nvme.md §4 rule 1). It proves what Find proves, but of a multipath head it only has
+// to look where that was, and not through all controllers.
 func (h *Host) Still(ctx context.Context, nqn, hostNQN string, d Device) error {
 	if err := wanted(ctx, nqn); err != nil {
 		return err
@@ -39,27 +39,32 @@ func stillSame(d, now Device, err error) error {
 	return err
 }
 
-// shows tells whether the controller that d was found behind is live and has it. It is false also where that
-// cannot be told.
+// shows tells whether the controller that d was found behind is live and has it, the head of its only path. It
+// is false also where that cannot be told, and of a device without a head: another controller could then have
+// another device of the same volume.
 func (t tree) shows(d Device, nqn, hostNQN string) bool {
+	if d.path == d.dir {
+		return false
+	}
 	controllerDir, err := open(t.controllerDir(d.Controller))
 	if err != nil {
 		return false
 	}
 	defer controllerDir.Close()
-	for _, a := range [][2]string{{"subsysnqn", nqn}, {"hostnqn", hostNQN}, {"state", stateLive}} {
+	for _, a := range [][2]string{{"subsysnqn", nqn}, {"transport", "tcp"}, {"hostnqn", hostNQN}, {"state", stateLive}} {
 		if got, err := attribute(t.attrs, controllerDir, a[0]); err != nil || got != a[1] {
 			return false
 		}
 	}
-	path, err := controllerDir.Open(filepath.Base(d.path))
+	names, err := namesOf(controllerDir, pathName, diskName)
+	if err != nil || len(names) != 1 || names[0] != filepath.Base(d.path) {
+		return false
+	}
+	path, err := controllerDir.Open(names[0])
 	if err != nil {
 		return false
 	}
 	defer path.Close()
-	if d.path == d.dir { // no multipath
-		return t.as(path, d)
-	}
 	return t.headed(controller{name: d.Controller, nqn: nqn}, controllerDir, path, d)
 }
 

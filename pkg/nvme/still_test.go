@@ -1,6 +1,7 @@
 package nvme_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -85,6 +86,53 @@ func TestAHeadOfSomethingElseIsNoDevice(t *testing.T) {
 				t.Errorf("error = %v", err)
 			}
 		})
+	}
+}
+
+// Which of two was meant cannot be told, also if the second came after the first was found.
+func TestASecondDeviceOfTheVolumeIsSeen(t *testing.T) {
+	t.Run("another namespace", func(t *testing.T) {
+		for _, multipath := range []bool{true, false} {
+			r := newRig(t, nvmetest.Options{Multipath: multipath}, impatient)
+			d := r.connect(t)
+			defer r.Hold(d.Path)()
+			controller := filepath.Join(r.Config().Sys, "class/nvme", d.Controller)
+			second := "nvme0n2"
+			if multipath {
+				second = "nvme0c0n2"
+			}
+			if err := os.Mkdir(filepath.Join(controller, second), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.host.Still(t.Context(), volume, nvmetest.HostNQN, d); fault.KindOf(err) != fault.Unavailable {
+				t.Errorf("multipath %t: error = %v", multipath, err)
+			}
+		}
+	})
+	t.Run("another controller, without multipath", func(t *testing.T) {
+		r := newRig(t, nvmetest.Options{}, impatient)
+		d := r.connect(t)
+		defer r.Hold(d.Path)()
+		p := r.AddPortal()
+		if _, err := r.Create(fmt.Sprintf("transport=tcp,traddr=%s,trsvcid=%d,nqn=%s,hostnqn=%s,hostid=%s",
+			p.Address, p.Port, volume, nvmetest.HostNQN, nvmetest.HostID)); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.host.Still(t.Context(), volume, nvmetest.HostNQN, d); fault.KindOf(err) != fault.Precondition {
+			t.Errorf("error = %v", err)
+		}
+	})
+}
+
+func TestADeviceOfAnotherTransportIsNotOurs(t *testing.T) {
+	r := newRig(t, nvmetest.Options{Multipath: true}, impatient)
+	d := r.connect(t)
+	defer r.Hold(d.Path)()
+	if err := os.WriteFile(filepath.Join(r.Config().Sys, "class/nvme", d.Controller, "transport"), []byte("rdma\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.host.Still(t.Context(), volume, nvmetest.HostNQN, d); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("error = %v", err)
 	}
 }
 

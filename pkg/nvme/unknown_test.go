@@ -261,3 +261,42 @@ func TestAControllerThatIsJustComingIsWaitedFor(t *testing.T) {
 		t.Errorf("attached gives %q, %v", nqns, err)
 	}
 }
+
+// Whatever cannot be read, no directory stays open.
+func TestNoDirectoryStaysOpen(t *testing.T) {
+	ask := func(r rig, d nvme.Device) { // what they answer other tests look at
+		_ = r.host.Still(t.Context(), volume, nvmetest.HostNQN, d)
+		_, _ = r.host.Find(t.Context(), volume, nvmetest.HostNQN)
+		_ = r.disconnect(t.Context())
+		_, _ = r.host.LowerCtrlLossTmo(t.Context(), volume, nvmetest.HostNQN, 5)
+	}
+	for _, multipath := range []bool{true, false} {
+		r, b := newBlindRig(t, nvmetest.Options{Multipath: multipath})
+		d := mountedVolume(t, r)
+		ask(r, d)
+		before := openFiles(t)
+		for _, attribute := range []string{
+			"/hidden", "/dev", "/size", "/nsid", "/wwid", "/subsysnqn", "/hostnqn", "/hostid", "/state", "/transport", "/address",
+			"/ctrl_loss_tmo", "/reconnect_delay", "/delayed_removal_secs", "nvme-subsys0/subsysnqn", "nvme0c0n1/nsid", "nvme0n1/nsid",
+		} {
+			for _, why := range []error{unix.EIO, unix.ENOENT} {
+				for _, times := range []int{1, 2, 5, -1} {
+					b.set(attribute, why, times)
+					ask(r, d)
+				}
+			}
+		}
+		if after := openFiles(t); after != before {
+			t.Errorf("multipath %t: %d files are open, %d were", multipath, after, before)
+		}
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
