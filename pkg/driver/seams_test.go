@@ -81,15 +81,14 @@ func (s attributesSeam) Read(dir *host.Directory, name string) (string, error) {
 	return s.m.nvme.Read(dir, name)
 }
 
-func (s attributesSeam) Write(path, value string) error {
-	attr := filepath.Base(path)
+func (s attributesSeam) Write(dir *host.Directory, attr, value string) error {
 	if err := s.m.effects.step("write " + attr); err != nil {
-		return &os.PathError{Op: "write", Path: path, Err: err}
+		return &os.PathError{Op: "write", Path: filepath.Join(dir.Path(), attr), Err: err}
 	}
 	if attr == "rescan_controller" {
 		s.m.lookAtArray()
 	}
-	err := s.m.nvme.Write(path, value)
+	err := s.m.nvme.Write(dir, attr, value)
 	if attr == "delete_controller" {
 		s.m.reap()
 	}

@@ -62,7 +62,7 @@ func TestAttributes(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "state")
 	var attrs host.Attributes
-	if err := attrs.Write(path, "1"); !errors.Is(err, fs.ErrNotExist) {
+	if err := attrs.Write(opened(t, dir), "state", "1"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("write to a missing attribute: %v", err)
 	}
 	if _, err := attrs.Read(opened(t, dir), "state"); !errors.Is(err, fs.ErrNotExist) {
@@ -74,13 +74,13 @@ func TestAttributes(t *testing.T) {
 	if got, err := attrs.Read(opened(t, dir), "state"); err != nil || got != "live" {
 		t.Errorf("read %q, %v", got, err)
 	}
-	if err := attrs.Write(path, "dead"); err != nil {
+	if err := attrs.Write(opened(t, dir), "state", "dead"); err != nil {
 		t.Fatal(err)
 	}
 	if text, _ := os.ReadFile(path); string(text) != "dead\n" {
 		t.Errorf("the attribute holds %q: it was not one write at its start", text)
 	}
-	if err := attrs.Write("/dev/full", "1"); !errors.Is(err, unix.ENOSPC) {
+	if err := attrs.Write(opened(t, "/dev"), "full", "1"); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("a failing write: %v", err)
 	}
 }

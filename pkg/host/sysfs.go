@@ -64,20 +64,20 @@ func retried(call func() (int, error)) (int, error) {
 	}
 }
 
-// Write stores value. It never creates the file: a missing attribute is fs.ErrNotExist. The
-// kernel acts before it returns, so that writing delete_controller can block for as long as
+// Write stores value in an attribute in the directory. It never creates the file: a missing attribute is
+// fs.ErrNotExist. The kernel acts before it returns, so that writing delete_controller can block for as long as
 // the device's queues take to drain (facts/nvme.md §1.4).
-func (Attributes) Write(path, value string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("open sysfs attribute: %w", err)
+func (Attributes) Write(d *Directory, name, value string) error {
+	fail := func(op string, err error) error {
+		return fmt.Errorf("write %q to sysfs attribute: %w", value, &os.PathError{Op: op, Path: filepath.Join(d.path, name), Err: err})
 	}
-	_, err = f.WriteString(value)
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
+	fd, err := retried(func() (int, error) { return unix.Openat(d.fd, name, unix.O_WRONLY|unix.O_CLOEXEC, 0) })
 	if err != nil {
-		return fmt.Errorf("write %q to sysfs attribute: %w", value, err)
+		return fail("open", err)
+	}
+	defer unix.Close(fd)
+	if err := writeAll(fd, []byte(value)); err != nil {
+		return fail("write", err)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package host_test
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestWatchUeventsWakesForTheKernelsMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	deadline := time.After(30 * time.Second)
-	if err := (host.Attributes{}).Write(trigger, "change"); err != nil {
+	if err := (host.Attributes{}).Write(opened(t, filepath.Dir(trigger)), "uevent", "change"); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -63,7 +64,7 @@ func TestWatchUeventsWakesForTheKernelsMessages(t *testing.T) {
 	case <-deadline:
 		t.Error("no wake-up came")
 	}
-	if err := (host.Attributes{}).Write("/sys/devices/virtual/mem/zero/uevent", "change"); err != nil {
+	if err := (host.Attributes{}).Write(opened(t, "/sys/devices/virtual/mem/zero"), "uevent", "change"); err != nil {
 		t.Fatal(err)
 	}
 	select {

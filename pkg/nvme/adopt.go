@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strconv"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
@@ -15,8 +14,9 @@ import (
 func (h *Host) adopt(ctx context.Context, t Target, p Portal, name string, wake <-chan struct{}) (session, error) {
 	bounded, cancel := context.WithTimeout(ctx, h.connect)
 	defer cancel()
-	_, err := poll(bounded, wake, func() error {
-		c, err := h.identified(t, p, name)
+	var c controller
+	_, err := poll(bounded, wake, func() (err error) {
+		c, err = h.identified(t, p, name)
 		if err == nil && c.state != stateLive {
 			return fmt.Errorf("controller %s is %s: the target is away", name, c.state)
 		}
@@ -25,7 +25,7 @@ func (h *Host) adopt(ctx context.Context, t Target, p Portal, name string, wake 
 	if err != nil {
 		return session{}, expired(ctx, bounded, "adopt "+name, fault.NVMeConnectTimeout, err)
 	}
-	if err := h.tune(ctx, name, t.Options); err != nil {
+	if err := h.tune(ctx, c, t.Options); err != nil {
 		return session{}, fault.E("set the time-outs of "+name, fault.Unavailable, err)
 	}
 	return session{controller: name}, nil
@@ -35,8 +35,8 @@ func (h *Host) adopt(ctx context.Context, t Target, p Portal, name string, wake 
 // kernel's defaults, which drop a volume after ten minutes (longhorn#13651). reconnect_delay
 // goes first, as the kernel keeps ctrl_loss_tmo as a number of reconnects. Kernels that lack
 // an attribute have nothing to set.
-func (h *Host) tune(ctx context.Context, name string, o Options) error {
-	dir, err := open(h.tree.controllerDir(name))
+func (h *Host) tune(ctx context.Context, c controller, o Options) error {
+	dir, err := open(c.dir)
 	if errors.Is(err, errGone) {
 		return nil // who waits for its device finds that out
 	}
@@ -60,7 +60,7 @@ func (h *Host) tune(ctx context.Context, name string, o Options) error {
 		if now == timeoutText(a.value) {
 			continue
 		}
-		if err := h.calls.write(ctx, filepath.Join(dir.Path(), a.name), strconv.Itoa(a.value)); err != nil {
+		if err := h.tell(ctx, c, a.name, strconv.Itoa(a.value)); err != nil {
 			return err
 		}
 	}

@@ -117,7 +117,9 @@ func (h *Host) unused(ctx context.Context, cs []controller) error {
 	return fault.Wrap("check that nothing uses the device", ctx.Err())
 }
 
-func deletePath(c controller) string { return filepath.Join(c.dir, "delete_controller") }
+const deleteAttribute = "delete_controller"
+
+func deletePath(c controller) string { return filepath.Join(c.dir, deleteAttribute) }
 
 // deleteAll asks for the removal of those of cs that are left and not yet going, which nothing
 // may use: each time, as the device of one that was never live comes later. What is not among the
@@ -141,7 +143,7 @@ func (h *Host) deleteAll(ctx context.Context, r removal) error {
 	}
 	for _, c := range doomed {
 		// EBUSY: the kernel deletes no controller that was never live; it may be soon.
-		err := h.calls.write(ctx, deletePath(c), "1")
+		err := h.tell(ctx, c, deleteAttribute, "1")
 		if err != nil && !vanished(err) && !errors.Is(err, unix.EBUSY) && ctx.Err() == nil {
 			return errStop{err}
 		}

@@ -30,7 +30,7 @@ func TestFindSeesAVolumeThatGrowsAtThisMoment(t *testing.T) {
 	}
 	machine := &growing{Kernel: r.Kernel, grow: func() {
 		r.Resize(volume, 16*mib)
-		if err := r.Write(filepath.Join(r.Config().Sys, "class/nvme", d.Controller, "rescan_controller"), "1"); err != nil {
+		if err := r.Set(filepath.Join(r.Config().Sys, "class/nvme", d.Controller, "rescan_controller"), "1"); err != nil {
 			t.Error(err)
 		}
 	}}

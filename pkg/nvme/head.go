@@ -52,7 +52,8 @@ func (h *Host) delayOne(ctx context.Context, head, seconds string) error {
 	if err != nil || now == seconds {
 		return err
 	}
-	return h.calls.write(ctx, filepath.Join(head, attr), seconds)
+	anyHead := func(*host.Directory) error { return nil } // no head loses anything by it while it has a controller
+	return h.calls.write(ctx, head, attr, seconds, anyHead)
 }
 
 // headsOf lists the directories of the heads below the subsystems of an NQN.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strconv"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
@@ -62,7 +61,7 @@ func (h *Host) setCtrlLossTmo(ctx context.Context, c controller, seconds int, me
 	if err != nil || !meant(now) {
 		return false, err
 	}
-	err = h.calls.write(ctx, filepath.Join(c.dir, "ctrl_loss_tmo"), strconv.Itoa(seconds))
+	err = h.tell(ctx, c, "ctrl_loss_tmo", strconv.Itoa(seconds))
 	if vanished(err) {
 		return false, nil
 	}

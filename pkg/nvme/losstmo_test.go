@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/fault"
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 	"git.srvlab.io/whiskey/rds-csi-driver/pkg/nvme/nvmetest"
 )
 
@@ -27,7 +28,7 @@ func (r rig) lossOf(t *testing.T, controller string) string {
 
 func (r rig) set(t *testing.T, controller, attr, value string) {
 	t.Helper()
-	if err := r.Write(filepath.Join(r.Config().Sys, "class/nvme", controller, attr), value); err != nil {
+	if err := r.Set(filepath.Join(r.Config().Sys, "class/nvme", controller, attr), value); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -173,9 +174,9 @@ type hanging struct {
 	release chan struct{}
 }
 
-func (h hanging) Write(path, value string) error {
+func (h hanging) Write(dir *host.Directory, name, _ string) error {
 	<-h.release
-	return &os.PathError{Op: "write", Path: path, Err: unix.EIO}
+	return &os.PathError{Op: "write", Path: filepath.Join(dir.Path(), name), Err: unix.EIO}
 }
 
 func TestCtrlLossTmoDoesNotWaitPastItsDeadline(t *testing.T) {

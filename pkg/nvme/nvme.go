@@ -54,7 +54,7 @@ type fabrics interface {
 // attributes are those of sysfs.
 type attributes interface {
 	Read(dir *host.Directory, name string) (string, error)
-	Write(path, value string) error
+	Write(dir *host.Directory, name, value string) error
 }
 
 // blockDevices answers what only an open descriptor can.

@@ -48,7 +48,7 @@ func (h *Host) revokeAll(ctx context.Context, nqn, hostNQN string) error {
 		if err := ctx.Err(); err != nil { // the caller has gone: revoke nothing behind its back
 			return errStop{err}
 		}
-		err := h.calls.write(ctx, deletePath(c), "1")
+		err := h.tell(ctx, c, deleteAttribute, "1")
 		if err != nil && !vanished(err) && !errors.Is(err, unix.EBUSY) && ctx.Err() == nil {
 			return errStop{err}
 		}

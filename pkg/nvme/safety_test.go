@@ -3,6 +3,7 @@ package nvme_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -244,6 +245,58 @@ func (u *unreadable) Read(dir *host.Directory, name string) (string, error) {
 		return "", u.err
 	}
 	return u.Kernel.Read(dir, name)
+}
+
+// The kernel gives up the controller while it is looked at for users, and gives its name to the next volume's.
+func TestDisconnectDeletesNoControllerThatHasTheNameNow(t *testing.T) {
+	for name, at := range map[string]string{"before its directory is opened": "exclusive", "after it was": "delete_controller"} {
+		t.Run(name, func(t *testing.T) {
+			n := &renaming{at: at}
+			r := newRig(t, nvmetest.Options{Multipath: true}, func(c *nvme.Config) { c.Attributes, c.Devices = n, n })
+			n.Kernel = r.Kernel
+			d := r.connect(t)
+			n.next = func() {
+				r.Drop(d.Controller)
+				other := volume + "9"
+				r.Export(nvmetest.Subsystem{NQN: other, Hosts: []string{nvmetest.HostNQN}, Size: 8 * mib})
+				if _, err := r.Create(fmt.Sprintf("transport=tcp,traddr=%s,trsvcid=%d,nqn=%s,hostnqn=%s,hostid=%s",
+					r.target.Portals[0].Address, r.target.Portals[0].Port, other, nvmetest.HostNQN, nvmetest.HostID)); err != nil {
+					t.Error(err)
+				}
+			}
+			err := r.disconnect(t.Context())
+			if n.next != nil || !slices.Equal(r.Controllers(), []string{d.Controller}) {
+				t.Errorf("the other volume's controller is gone, or never came: %q, %v", r.Controllers(), err)
+			}
+			if err := r.disconnect(t.Context()); err != nil || len(r.Controllers()) != 1 {
+				t.Errorf("again: %v, left %q", err, r.Controllers())
+			}
+		})
+	}
+}
+
+// renaming calls next, once, when something is about to be done.
+type renaming struct {
+	*nvmetest.Kernel
+	at   string
+	next func()
+}
+
+func (n *renaming) pass(name string) {
+	if next := n.next; next != nil && name == n.at {
+		n.next = nil
+		next()
+	}
+}
+
+func (n *renaming) Exclusive(path string) error {
+	defer n.pass("exclusive")
+	return n.Kernel.Exclusive(path)
+}
+
+func (n *renaming) Write(dir *host.Directory, name, value string) error {
+	n.pass(name)
+	return n.Kernel.Write(dir, name, value)
 }
 
 func TestDisconnectRemovesAControllerWhoseTargetIsAway(t *testing.T) {

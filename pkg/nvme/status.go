@@ -145,7 +145,7 @@ func (h *Host) rescanLive(ctx context.Context, ours []controller) error {
 		if c.state != stateLive {
 			continue
 		}
-		if err := h.calls.write(ctx, filepath.Join(c.dir, "rescan_controller"), "1"); err != nil && !vanished(err) {
+		if err := h.tell(ctx, c, "rescan_controller", "1"); err != nil && !vanished(err) {
 			return err
 		}
 	}

@@ -20,15 +20,29 @@ func (k *Kernel) Read(dir *host.Directory, name string) (string, error) {
 	return host.Attributes{}.Read(dir, name)
 }
 
-// Write is a write to a controller's attribute.
-func (k *Kernel) Write(path, value string) error {
-	attr := filepath.Base(path)
+// Set is Write by a path.
+func (k *Kernel) Set(path, value string) error {
+	dir, err := host.OpenDirectory(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return k.Write(dir, filepath.Base(path), value)
+}
+
+// Write is a write to an attribute of a controller or a head. That of a device that is gone is ENOENT, whoever
+// has its name.
+func (k *Kernel) Write(dir *host.Directory, attr, value string) error {
+	path := filepath.Join(dir.Path(), attr)
 	fail := func(err error) error { return &os.PathError{Op: "write", Path: path, Err: err} }
 	if attr == "delete_controller" {
 		k.deleteGate.pass()
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if _, err := dir.Names(); err != nil {
+		return err
+	}
 	k.writes = append(k.writes, filepath.Base(filepath.Dir(path))+"/"+attr+"="+value)
 	if attr == "delayed_removal_secs" {
 		return k.keep(path, value)

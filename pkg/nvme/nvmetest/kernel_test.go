@@ -100,18 +100,18 @@ func TestWriteRefusesWhatTheKernelRefuses(t *testing.T) {
 		dir + "state": unix.EACCES, dir + "kato": unix.EACCES, dir + "passthru_err_log": unix.ENOENT, dir + "delete_controller": unix.EBUSY,
 		k.Config().Sys + "/class/nvme/nvme7/delete_controller": unix.ENOENT,
 	} {
-		if err := k.Write(path, "1"); !errors.Is(err, want) {
+		if err := k.Set(path, "1"); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", path, err, want)
 		}
 	}
-	if err := k.Write(dir+"ctrl_loss_tmo", "off"); !errors.Is(err, unix.EINVAL) { // what a read shows cannot be written
+	if err := k.Set(dir+"ctrl_loss_tmo", "off"); !errors.Is(err, unix.EINVAL) { // what a read shows cannot be written
 		t.Errorf("off: %v", err)
 	}
 	for _, step := range []struct{ attr, value, want string }{ // of ten seconds a reconnect, then of four
 		{"ctrl_loss_tmo", "-1", "off"}, {"ctrl_loss_tmo", "30", "30"}, {"ctrl_loss_tmo", "31", "40"}, {"ctrl_loss_tmo", "0", "0"},
 		{"ctrl_loss_tmo", "20", "20"}, {"reconnect_delay", "4", "8"}, {"ctrl_loss_tmo", "5", "8"},
 	} {
-		if err := k.Write(dir+step.attr, step.value); err != nil {
+		if err := k.Set(dir+step.attr, step.value); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := os.ReadFile(dir + "ctrl_loss_tmo"); err != nil || strings.TrimSpace(string(got)) != step.want {
