@@ -68,19 +68,33 @@ func (d *Directory) Names() ([]string, error) {
 	}
 }
 
+// DirectoryID tells a directory from any other that had or will have its path: kernfs gives no number twice
+// (fs/kernfs/dir.c, kernfs_new_node).
+type DirectoryID struct{ Dev, Ino uint64 }
+
+// ID asks the kernel.
+func (d *Directory) ID() (DirectoryID, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(d.fd, &st); err != nil {
+		return DirectoryID{}, &os.PathError{Op: "stat", Path: d.path, Err: err}
+	}
+	return DirectoryID{Dev: uint64(st.Dev), Ino: st.Ino}, nil
+}
+
 // Leads tells whether name in this directory, links followed, leads to the directory other. It is false,
 // without an error, where nothing is there.
 func (d *Directory) Leads(name string, other *Directory) (bool, error) {
-	var want, there unix.Stat_t
-	if err := unix.Fstat(other.fd, &want); err != nil {
-		return false, &os.PathError{Op: "stat", Path: other.path, Err: err}
+	want, err := other.ID()
+	if err != nil {
+		return false, err
 	}
-	_, err := retried(func() (int, error) { return 0, unix.Fstatat(d.fd, name, &there, 0) })
+	var there unix.Stat_t
+	_, err = retried(func() (int, error) { return 0, unix.Fstatat(d.fd, name, &there, 0) })
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
 		return false, nil
 	}
 	if err != nil {
 		return false, &os.PathError{Op: "stat", Path: filepath.Join(d.path, name), Err: err}
 	}
-	return want.Dev == there.Dev && want.Ino == there.Ino, nil
+	return want == DirectoryID{Dev: uint64(there.Dev), Ino: there.Ino}, nil
 }

@@ -125,7 +125,7 @@ func (h *Host) attach(ctx context.Context, t Target, p Portal, number int, wake 
 	h.release(ctx, s, true)
 	d.Adopted = s.attempt == nil
 	if shared && t.Fenced {
-		if err := h.keepHead(ctx, d); err != nil { // it can be used without
+		if err := h.keepHead(ctx, t.NQN, d); err != nil { // it can be used without
 			h.logFailure(ctx, "make the kernel keep "+d.Path+" for a while after its controller", err)
 		}
 	}

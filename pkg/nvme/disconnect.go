@@ -54,7 +54,7 @@ func (h *Host) settled(ctx context.Context, nqn, hostNQN string) error {
 func (h *Host) dismiss(ctx context.Context, a *attempt) error {
 	mine := func() ([]controller, error) {
 		ours, err := h.tree.of(a.key.nqn, a.key.hostNQN)
-		return slices.DeleteFunc(ours, func(c controller) bool { return c.name != a.controller }), err
+		return slices.DeleteFunc(ours, func(c controller) bool { return c.name != a.controller || !c.portal.same(a.key.portal) }), err
 	}
 	found, err := mine()
 	if err != nil || len(found) == 0 {
@@ -93,13 +93,9 @@ func (h *Host) disconnecting(ctx context.Context, c controller, reason telemetry
 	return fault.E("remove the controller", fault.Unavailable, err)
 }
 
-// unused is nil when nothing uses the devices of any of cs. Those with a removal running do not
-// count: it was found to be allowed.
+// unused is nil when nothing uses the devices of any of cs.
 func (h *Host) unused(ctx context.Context, cs []controller) error {
 	for _, c := range cs {
-		if h.calls.writing(deletePath(c)) {
-			continue
-		}
 		disks, err := h.tree.disks(c)
 		if errors.Is(err, errGone) {
 			continue
@@ -119,19 +115,16 @@ func (h *Host) unused(ctx context.Context, cs []controller) error {
 
 const deleteAttribute = "delete_controller"
 
-func deletePath(c controller) string { return filepath.Join(c.dir, deleteAttribute) }
-
 // deleteAll asks for the removal of those of cs that are left and not yet going, which nothing
-// may use: each time, as the device of one that was never live comes later. What is not among the
-// removal's is never deleted.
+// may use: each time, as the device of one that was never live comes later. Of a removal that was asked for
+// before and has not come back, only the end is waited for. What is not among the removal's is never deleted.
 func (h *Host) deleteAll(ctx context.Context, r removal) error {
 	remaining, err := r.left()
 	if err != nil {
 		return err
 	}
 	doomed := slices.DeleteFunc(slices.Clone(remaining), func(c controller) bool {
-		meant := slices.ContainsFunc(r.controllers, func(k controller) bool { return k.name == c.name })
-		return !meant || strings.HasPrefix(c.state, stateDeleting)
+		return !slices.ContainsFunc(r.controllers, c.same) || strings.HasPrefix(c.state, stateDeleting) || h.deleting(c)
 	})
 	if err := h.unused(ctx, doomed); err != nil {
 		return errStop{err}
@@ -142,6 +135,9 @@ func (h *Host) deleteAll(ctx context.Context, r removal) error {
 		}
 	}
 	for _, c := range doomed {
+		if err := ctx.Err(); err != nil { // the caller has gone: delete nothing behind its back
+			return errStop{err}
+		}
 		// EBUSY: the kernel deletes no controller that was never live; it may be soon.
 		err := h.tell(ctx, c, deleteAttribute, "1")
 		if err != nil && !vanished(err) && !errors.Is(err, unix.EBUSY) && ctx.Err() == nil {

@@ -15,8 +15,8 @@ import (
 const headGrace = "60"
 
 // keepHead makes the kernel wait with the removal of a head.
-func (h *Host) keepHead(ctx context.Context, d Device) error {
-	return h.delayRemoval(ctx, []string{d.dir}, headGrace)
+func (h *Host) keepHead(ctx context.Context, nqn string, d Device) error {
+	return h.delayRemoval(ctx, nqn, []string{d.dir}, headGrace)
 }
 
 // dropHeads makes them go together with their last controller, or now if it has gone already. A head
@@ -27,21 +27,21 @@ func (h *Host) dropHeads(ctx context.Context, nqn string) error {
 	if err != nil {
 		return err
 	}
-	return h.delayRemoval(ctx, heads, "0")
+	return h.delayRemoval(ctx, nqn, heads, "0")
 }
 
 // delayRemoval sets the attribute of heads, given by their directories. Kernels before 6.16 lack it, and a
 // device without a head of its own has none.
-func (h *Host) delayRemoval(ctx context.Context, heads []string, seconds string) error {
+func (h *Host) delayRemoval(ctx context.Context, nqn string, heads []string, seconds string) error {
 	for _, dir := range heads {
-		if err := h.delayOne(ctx, dir, seconds); err != nil && !vanished(err) {
+		if err := h.delayOne(ctx, nqn, dir, seconds); err != nil && !vanished(err) {
 			return err
 		}
 	}
 	return nil
 }
 
-func (h *Host) delayOne(ctx context.Context, head, seconds string) error {
+func (h *Host) delayOne(ctx context.Context, nqn, head, seconds string) error {
 	const attr = "delayed_removal_secs"
 	dir, err := host.OpenDirectory(head)
 	if err != nil {
@@ -52,8 +52,10 @@ func (h *Host) delayOne(ctx context.Context, head, seconds string) error {
 	if err != nil || now == seconds {
 		return err
 	}
-	anyHead := func(*host.Directory) error { return nil } // no head loses anything by it while it has a controller
-	return h.calls.write(ctx, head, attr, seconds, anyHead)
+	return h.calls.write(ctx, order{
+		dir: head, name: attr, value: seconds, of: nqn,
+		meant: func(dir *host.Directory) error { return h.tree.has(dir, "../subsysnqn", nqn) },
+	})
 }
 
 // headsOf lists the directories of the heads below the subsystems of an NQN.

@@ -24,41 +24,70 @@ type identity struct {
 	size uint64
 }
 
-// write stores an attribute of the device at dir, if meant says that it is the one that was meant: the kernel
-// gives the name of a device that went away to another, but through the directory nothing gets to that.
-func (c *calls) write(ctx context.Context, dir, name, value string, meant func(*host.Directory) error) error {
-	_, err := c.writes.do(ctx, "write "+filepath.Join(dir, name), func() (struct{}, error) {
-		opened, err := host.OpenDirectory(dir)
+// order is a value for an attribute of one device. The kernel gives the name of a device that went away to
+// another: of says whose the directory has to be, and meant looks whether it is.
+type order struct {
+	dir, name, value string
+	of               string
+	meant            func(*host.Directory) error
+}
+
+func (o order) key() string {
+	return fmt.Sprintf("write %q to %s of %s", o.value, filepath.Join(o.dir, o.name), o.of)
+}
+
+// write gives an order through the directory in which it was looked whose that is, so that it reaches no other
+// device.
+func (c *calls) write(ctx context.Context, o order) error {
+	_, err := c.writes.do(ctx, o.key(), func() (struct{}, error) {
+		dir, err := host.OpenDirectory(o.dir)
 		if err != nil {
 			return struct{}{}, err
 		}
-		defer opened.Close()
-		if err := meant(opened); err != nil {
+		defer dir.Close()
+		if err := o.meant(dir); err != nil {
 			return struct{}{}, err
 		}
-		return struct{}{}, c.attrs.Write(opened, name, value)
+		return struct{}{}, c.attrs.Write(dir, o.name, o.value)
 	})
 	return err
 }
 
-// tell writes an attribute of a controller, fs.ErrNotExist where that is gone and its name perhaps another's.
-func (h *Host) tell(ctx context.Context, c controller, name, value string) error {
-	return h.calls.write(ctx, c.dir, name, value, func(dir *host.Directory) error {
-		for _, a := range [][2]string{{"subsysnqn", c.nqn}, {"hostnqn", c.hostNQN}} {
-			got, err := attribute(h.tree.attrs, dir, a[0])
+// to is an order to a controller. It ends in fs.ErrNotExist or ENODEV where that is gone, its name perhaps
+// another's.
+func (t tree) to(c controller, name, value string) order {
+	return order{
+		dir: c.dir, name: name, value: value, of: fmt.Sprintf("%s %s %v", c.nqn, c.hostNQN, c.id),
+		meant: func(dir *host.Directory) error {
+			id, err := dir.ID()
 			if err != nil {
 				return err
 			}
-			if got != a[1] {
-				return fmt.Errorf("%s is another controller now, with %s %s: %w", c.name, a[0], got, fs.ErrNotExist)
+			if id != c.id {
+				return fmt.Errorf("%s is another controller now: %w", c.name, fs.ErrNotExist)
 			}
-		}
-		return nil
-	})
+			return t.has(dir, "subsysnqn", c.nqn)
+		},
+	}
 }
 
-// writing tells whether a write to path has not come back yet.
-func (c *calls) writing(path string) bool { return c.writes.running("write " + path) }
+// has is nil if an attribute has the value.
+func (t tree) has(dir *host.Directory, name, want string) error {
+	got, err := attribute(t.attrs, dir, name)
+	if err == nil && got != want {
+		err = fmt.Errorf("%s is another device now, whose %s is %s: %w", dir.Path(), name, got, fs.ErrNotExist)
+	}
+	return err
+}
+
+func (h *Host) tell(ctx context.Context, c controller, name, value string) error {
+	return h.calls.write(ctx, h.tree.to(c, name, value))
+}
+
+// deleting tells whether the removal of a controller was asked for, and that has not come back yet.
+func (h *Host) deleting(c controller) bool {
+	return h.calls.writes.running(h.tree.to(c, deleteAttribute, "1").key())
+}
 
 func (c *calls) exclusive(ctx context.Context, path string) error {
 	_, err := c.claims.do(ctx, "open "+path+" exclusively", func() (struct{}, error) {

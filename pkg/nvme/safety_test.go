@@ -247,31 +247,61 @@ func (u *unreadable) Read(dir *host.Directory, name string) (string, error) {
 	return u.Kernel.Read(dir, name)
 }
 
-// The kernel gives up the controller while it is looked at for users, and gives its name to the next volume's.
+// The kernel gives up the controller while it is looked at for users, and gives its name to another: of the next
+// volume, or of this one, which nobody has looked at.
 func TestDisconnectDeletesNoControllerThatHasTheNameNow(t *testing.T) {
-	for name, at := range map[string]string{"before its directory is opened": "exclusive", "after it was": "delete_controller"} {
-		t.Run(name, func(t *testing.T) {
-			n := &renaming{at: at}
-			r := newRig(t, nvmetest.Options{Multipath: true}, func(c *nvme.Config) { c.Attributes, c.Devices = n, n })
-			n.Kernel = r.Kernel
-			d := r.connect(t)
-			n.next = func() {
-				r.Drop(d.Controller)
-				other := volume + "9"
-				r.Export(nvmetest.Subsystem{NQN: other, Hosts: []string{nvmetest.HostNQN}, Size: 8 * mib})
-				if _, err := r.Create(fmt.Sprintf("transport=tcp,traddr=%s,trsvcid=%d,nqn=%s,hostnqn=%s,hostid=%s",
-					r.target.Portals[0].Address, r.target.Portals[0].Port, other, nvmetest.HostNQN, nvmetest.HostID)); err != nil {
-					t.Error(err)
+	for _, at := range []string{"exclusive", deleteAttribute} { // before and after its directory is opened
+		for _, next := range []string{volume + "9", volume} {
+			t.Run(at+" "+next, func(t *testing.T) {
+				n := &renaming{at: at}
+				r := newRig(t, nvmetest.Options{Multipath: true}, func(c *nvme.Config) { c.Attributes, c.Devices = n, n })
+				n.Kernel = r.Kernel
+				d := r.connect(t)
+				r.Export(nvmetest.Subsystem{NQN: volume + "9", Hosts: []string{nvmetest.HostNQN}, Size: 8 * mib})
+				n.next = func() {
+					r.Drop(d.Controller)
+					r.createBehind(t, next)
 				}
-			}
-			err := r.disconnect(t.Context())
-			if n.next != nil || !slices.Equal(r.Controllers(), []string{d.Controller}) {
-				t.Errorf("the other volume's controller is gone, or never came: %q, %v", r.Controllers(), err)
-			}
-			if err := r.disconnect(t.Context()); err != nil || len(r.Controllers()) != 1 {
-				t.Errorf("again: %v, left %q", err, r.Controllers())
-			}
-		})
+				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+				defer cancel()
+				err := r.disconnect(ctx)
+				if n.next != nil || !slices.Equal(r.Controllers(), []string{d.Controller}) || r.deletes() > 0 {
+					t.Errorf("the other controller is gone, or never came: %q, %v", r.Controllers(), err)
+				}
+				if (err == nil) != (next != volume) {
+					t.Errorf("error = %v", err)
+				}
+			})
+		}
+	}
+}
+
+const deleteAttribute = "delete_controller"
+
+// createBehind makes a controller behind the back of the code under test.
+func (r rig) createBehind(t *testing.T, nqn string) {
+	t.Helper()
+	if _, err := r.Create(fmt.Sprintf("transport=tcp,traddr=%s,trsvcid=%d,nqn=%s,hostnqn=%s,hostid=%s",
+		r.target.Portals[0].Address, r.target.Portals[0].Port, nqn, nvmetest.HostNQN, nvmetest.HostID)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDisconnectDeletesNothingForACallerThatHasGone(t *testing.T) {
+	r := newRig(t, nvmetest.Options{Multipath: true})
+	r.target.Portals = append(r.target.Portals, r.AddPortal())
+	r.connect(t)
+	release := r.HoldDeletes()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	wantKind(t, r.disconnect(ctx), fault.Unavailable)
+	release()
+	eventually(t, "the first is deleted", func() bool { return len(r.Controllers()) < 2 })
+	if n := r.deletes(); n != 1 || len(r.Controllers()) != 1 {
+		t.Errorf("%d writes to delete_controller, want 1; left %q", n, r.Controllers())
+	}
+	if err := r.disconnect(t.Context()); err != nil || len(r.Controllers()) > 0 {
+		t.Errorf("the next call: %v, left %q", err, r.Controllers())
 	}
 }
 

@@ -79,7 +79,11 @@ func (t tree) headed(c controller, controllerDir, path *host.Directory, d Device
 		return false
 	}
 	defer subsystem.Close()
-	head, err := subsystem.Open(filepath.Base(d.dir))
+	names, err := namesOf(subsystem, diskName)
+	if err != nil || len(names) != 1 || names[0] != filepath.Base(d.dir) {
+		return false
+	}
+	head, err := subsystem.Open(names[0])
 	if err != nil {
 		return false
 	}

@@ -1,7 +1,6 @@
 package nvme_test
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -113,11 +112,12 @@ func TestASecondDeviceOfTheVolumeIsSeen(t *testing.T) {
 		r := newRig(t, nvmetest.Options{}, impatient)
 		d := r.connect(t)
 		defer r.Hold(d.Path)()
-		p := r.AddPortal()
-		if _, err := r.Create(fmt.Sprintf("transport=tcp,traddr=%s,trsvcid=%d,nqn=%s,hostnqn=%s,hostid=%s",
-			p.Address, p.Port, volume, nvmetest.HostNQN, nvmetest.HostID)); err != nil {
-			t.Fatal(err)
-		}
+		r.target.Portals[0] = r.AddPortal()
+		r.createBehind(t, volume)
+		eventually(t, "the second has its disk", func() bool {
+			_, err := r.host.Find(t.Context(), volume, nvmetest.HostNQN)
+			return fault.KindOf(err) == fault.Precondition
+		})
 		if err := r.host.Still(t.Context(), volume, nvmetest.HostNQN, d); fault.KindOf(err) != fault.Precondition {
 			t.Errorf("error = %v", err)
 		}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"git.srvlab.io/whiskey/rds-csi-driver/pkg/host"
 )
 
 // The states of a controller that matter here (facts/nvme.md §1.4). Only live is usable.
@@ -35,10 +37,14 @@ type tree struct {
 // controller is an NVMe/TCP controller of this machine, ours or not.
 type controller struct {
 	name, dir            string
+	id                   host.DirectoryID // of dir: the name goes to others
 	nqn, hostNQN, hostID string
 	state                string
 	portal               Portal
 }
+
+// same tells that both are one controller, not only two that had one name.
+func (c controller) same(o controller) bool { return c.name == o.name && c.id == o.id }
 
 // going tells that the controller is on its way out: the kernel no longer counts it as a
 // connection, so neither do we when connecting.
@@ -112,6 +118,9 @@ func (t tree) read(name, nqn string) (controller, error) {
 		return c, err
 	}
 	defer dir.Close()
+	if c.id, err = dir.ID(); err != nil {
+		return c, err
+	}
 	if c.nqn, err = attribute(t.attrs, dir, "subsysnqn"); err != nil {
 		return c, err
 	}

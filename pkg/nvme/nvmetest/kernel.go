@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -59,6 +60,7 @@ type Kernel struct {
 	running     int
 	peak        int
 	watchers    map[*watcher]bool
+	buried      int // directories in graves
 
 	createGate, deviceGate, deleteGate gate
 	background                         sync.WaitGroup
@@ -73,7 +75,7 @@ func NewKernel(t testing.TB, o Options) *Kernel {
 		minors: map[uint32]bool{}, subsystems: map[string]*subsystem{}, controllers: map[string]*controller{},
 		held: map[string]bool{}, lies: map[string]host.DevNum{}, watchers: map[*watcher]bool{},
 	}
-	k.mkdir("sys/class/block", "sys/block", "sys/dev/block", "sys/devices/virtual", "dev")
+	k.mkdir("sys/class/block", "sys/block", "sys/dev/block", "sys/devices/virtual", "dev", "graves")
 	if !o.NoModule {
 		k.loadModule()
 	}
@@ -198,7 +200,22 @@ func (k *Kernel) link(rel, to string) {
 	k.must(os.Symlink(target, k.path(rel)))
 }
 
-func (k *Kernel) remove(rel string) { k.must(os.RemoveAll(k.path(rel))) }
+// remove keeps the empty directory of a device elsewhere: kernfs gives the number of one to no other, where the
+// file systems below a fake would.
+func (k *Kernel) remove(rel string) {
+	if info, err := os.Lstat(k.path(rel)); err != nil || !info.IsDir() {
+		k.must(os.RemoveAll(k.path(rel)))
+		return
+	}
+	grave := k.path("graves/" + strconv.Itoa(k.buried))
+	k.buried++
+	k.must(os.Rename(k.path(rel), grave))
+	entries, err := os.ReadDir(grave)
+	k.must(err)
+	for _, e := range entries {
+		k.must(os.RemoveAll(filepath.Join(grave, e.Name())))
+	}
+}
 
 func (k *Kernel) must(err error) {
 	if err != nil {
